@@ -1,0 +1,101 @@
+//! The sink itself: built from settings, given notifications, owing an answer to each.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::notification::Notification;
+use crate::settings::{SettingsError, SinkSettings};
+
+/// One configured destination.
+///
+/// The host calls `deliver` in a task of its own, under a timeout, one notification at a time; a
+/// panic or a timeout counts as [`SinkError::Retry`]. A sink keeps no queue and retries nothing:
+/// that is the host's.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Sends one notification.
+    ///
+    /// # Errors
+    /// [`SinkError::Retry`] where a later attempt may succeed, [`SinkError::Refused`] where none will.
+    async fn deliver(&self, notification: &Notification) -> Result<Receipt, SinkError>;
+
+    /// Where it sends, without secrets: `webhook http://gpu-head:9000/…`.
+    fn describe(&self) -> String;
+}
+
+/// Proof of a delivery, for the record and for `sinks test`: `200 ok`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt(pub String);
+
+/// Why a notification was not delivered. Reasons never hold a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SinkError {
+    /// It may work later.
+    #[error("{reason}")]
+    Retry {
+        /// What went wrong.
+        reason: String,
+        /// How long the other side asked to be left alone.
+        after: Option<Duration>,
+    },
+    /// It will never work for this notification.
+    #[error("{reason}")]
+    Refused {
+        /// What the other side said.
+        reason: String,
+    },
+}
+
+/// A sink whose settings are valid, not yet opened. Holds no secret and touches nothing.
+pub trait SinkPlan: Send + Sync + fmt::Debug {
+    /// Resolves secrets and makes the sink ready.
+    ///
+    /// # Errors
+    /// A secret that is not there, a session bus that does not answer: the sink is disabled,
+    /// loudly, and the engine goes on.
+    fn open(&self) -> Result<Arc<dyn Sink>, OpenError>;
+}
+
+/// Why a sink could not be opened, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct OpenError {
+    /// What is missing.
+    pub reason: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// A type of sink: the one thing a sink crate exports.
+#[derive(Clone, Copy)]
+pub struct SinkType {
+    /// The `type` in TOML.
+    pub name: &'static str,
+    /// One line for `sinks list` and the docs.
+    pub about: &'static str,
+    /// A commented TOML sample of every key at its default; it must parse.
+    pub sample: &'static str,
+    /// Reads the settings; touches nothing outside.
+    pub plan: fn(SinkSettings<'_>) -> Result<Box<dyn SinkPlan>, SettingsError>,
+}
+
+impl SinkError {
+    /// A failure that may pass.
+    pub fn retry(reason: impl Into<String>) -> SinkError {
+        SinkError::Retry { reason: reason.into(), after: None }
+    }
+
+    /// A failure that will not pass.
+    pub fn refused(reason: impl Into<String>) -> SinkError {
+        SinkError::Refused { reason: reason.into() }
+    }
+}
+
+impl fmt::Debug for SinkType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SinkType").field("name", &self.name).finish_non_exhaustive()
+    }
+}
