@@ -1,0 +1,214 @@
+//! Events: what a run says of itself.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::names::{Name, RunId};
+
+/// One batch of events as a source read them, with the bytes they were read from.
+#[derive(Debug, Clone, Default)]
+pub struct EventBatch {
+    /// The text the events' `message` and `data` lie in.
+    pub text: Arc<str>,
+    /// The events, in the order they arrived.
+    pub events: Vec<Event>,
+}
+
+/// One telemetry record. What is absent is `None`, never zero.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// The line of the batch it came from, counted from 1.
+    pub line: u32,
+    /// The run it is about.
+    pub run: Name,
+    /// Its type: the series it belongs to.
+    pub series: Name,
+    /// What it means to runwatch.
+    pub meaning: Meaning,
+    /// When the sender says it happened.
+    pub ts: Option<Timestamp>,
+    /// The environment it is about.
+    pub env: Option<u32>,
+    /// The group that environment sits in, or the event is about.
+    pub group: Option<Name>,
+    /// The member that sent it.
+    pub rank: Option<u32>,
+    /// The sender's host.
+    pub host: Option<Name>,
+    /// The sender's process.
+    pub pid: Option<u32>,
+    /// The phase it belongs to.
+    pub phase: Option<Name>,
+    /// How far the run is.
+    pub step: Option<u64>,
+    /// The sender's counter; gaps are feed loss.
+    pub seq: Option<u64>,
+    /// Episodes done so far, where `data` says so.
+    pub episodes: Option<u64>,
+    /// Where `message` lies in the batch's text, quotes and escapes included.
+    pub message: Option<Range<u32>>,
+    /// Where `data` lies in the batch's text. Decoded only where somebody asks.
+    pub data: Option<Range<u32>>,
+}
+
+/// What an event's type means to runwatch. Everything that is not reserved is `Telemetry`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Meaning {
+    /// An ordinary record: refreshes freshness, counts as progress where no step was ever sent.
+    Telemetry,
+    /// `run_started`.
+    RunStarted(Box<RunStarted>),
+    /// `run_finished`, with its summary as JSON text.
+    RunFinished {
+        /// The run's own words on how it went, as JSON text.
+        summary: Option<String>,
+    },
+    /// `run_failed`.
+    RunFailed {
+        /// The error in the run's words.
+        error: Option<String>,
+        /// The traceback in the run's words.
+        traceback: Option<String>,
+    },
+    /// `heartbeat`: refreshes neither freshness nor progress.
+    Heartbeat,
+    /// `phase_started`.
+    PhaseStarted {
+        /// The phase.
+        phase: Name,
+        /// "Quiet for up to this long is fine."
+        lease: Option<Duration>,
+    },
+    /// `phase_ended`.
+    PhaseEnded,
+    /// `thread_report`: refreshes neither freshness nor progress.
+    ThreadReport(ThreadReport),
+    /// `log`: refreshes freshness, is no progress.
+    Log,
+    /// `paused`.
+    Paused,
+    /// `resumed`.
+    Resumed,
+    /// A process of the run began under `runwatch run`. Only from this user's socket.
+    ProcessStarted(Box<ProcessStarted>),
+    /// A process of the run ended under `runwatch run`. Only from this user's socket.
+    ProcessEnded(ProcessEnded),
+}
+
+/// What `run_started` says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RunStarted {
+    /// Labels, `user` among them.
+    pub labels: BTreeMap<String, String>,
+    /// The team the run asks for.
+    pub team: Option<Name>,
+    /// The key of this attempt, where the sender has one.
+    pub attempt_id: Option<String>,
+    /// The thread to watch.
+    pub tid: Option<u32>,
+    /// How many members there will be.
+    pub world_size: Option<u32>,
+    /// How many environments there will be.
+    pub n_envs: Option<u32>,
+    /// Where the run is done.
+    pub max_steps: Option<u64>,
+    /// What the run expects of itself.
+    pub expect: Expect,
+}
+
+/// Bounds that a run declares of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expect {
+    /// Silence that is critical.
+    pub stale: Option<Duration>,
+    /// The deadline of the first event.
+    pub startup: Option<Duration>,
+}
+
+/// What `thread_report` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThreadReport {
+    /// The thread's name.
+    pub thread: Name,
+    /// Its id, to watch it from outside.
+    pub tid: Option<u32>,
+    /// Whether it lives; `None` is "the run does not know".
+    pub alive: Option<bool>,
+    /// Whether it ended because it was done.
+    pub clean: bool,
+}
+
+/// What `runwatch run` says when its child is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProcessStarted {
+    /// The command line, for people.
+    pub command: String,
+    /// Labels from the command line.
+    pub labels: BTreeMap<String, String>,
+    /// The team from the command line.
+    pub team: Option<Name>,
+    /// Bounds from the command line; they win over every other.
+    pub declared: Expect,
+    /// Threads to watch, by id or name.
+    pub threads: Vec<String>,
+    /// Whether telemetry was promised: arms the startup deadline.
+    pub promised: bool,
+}
+
+/// What `runwatch run` says when its child has ended: positive evidence, from its parent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProcessEnded {
+    /// How it ended.
+    pub exit: super::liveness::Exit,
+    /// Whether Ctrl-C was pressed in front of it.
+    pub cancelled: bool,
+}
+
+/// An event that was taken: its run is known and its names are interned.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// The run's place in the tables.
+    pub run: RunId,
+    /// The event.
+    pub event: Event,
+}
+
+/// A line or event that was not taken, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The line of the batch, counted from 1.
+    pub line: u32,
+    /// Why, and what to do.
+    pub error: String,
+}
+
+impl Meaning {
+    /// Whether the event refreshes freshness.
+    pub fn refreshes(&self) -> bool {
+        !matches!(
+            self,
+            Meaning::Heartbeat | Meaning::ThreadReport(_) | Meaning::ProcessStarted(_) | Meaning::ProcessEnded(_)
+        )
+    }
+
+    /// Whether the event is progress of a run that never sent a step.
+    pub fn is_progress(&self) -> bool {
+        self.refreshes() && !matches!(self, Meaning::Log | Meaning::Paused | Meaning::Resumed | Meaning::RunStarted(_))
+    }
+
+    /// Whether the answer to its batch waits for the journal.
+    pub fn is_lifecycle(&self) -> bool {
+        !matches!(self, Meaning::Telemetry | Meaning::Heartbeat | Meaning::Log)
+    }
+}
+
+impl EventBatch {
+    /// The text at `range`, if it lies in the batch.
+    pub fn slice(&self, range: &Range<u32>) -> Option<&str> {
+        self.text.get(range.start as usize..range.end as usize)
+    }
+}

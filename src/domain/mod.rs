@@ -1,0 +1,16 @@
+//! PURE: no clock, no I/O, no actix, no tokio, no randomness, no logging.
+//!
+//! Everything that is hard is decided here by state machines of one shape: an input and the time
+//! go in, effects come out, and `next_deadline` says when the machine wants to be asked again.
+
+pub mod check;
+pub mod delivery;
+pub mod event;
+pub mod freshness;
+pub mod incident;
+pub mod liveness;
+pub mod names;
+pub mod run;
+pub mod status;
+pub mod team;
+pub mod time;

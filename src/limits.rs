@@ -1,0 +1,54 @@
+//! Every bound in the program, and why it has that value.
+//!
+//! Memory, added up at the limits: events in flight 64 batches × 1 MiB text + 1024 × ~250 B ≈ 80 MiB;
+//! environments 1 000 000 × ~100 B ≈ 100 MB; runs 10 000 × ~2 KiB ≈ 20 MB; outbox in memory
+//! 64 sinks × 256 × ~2 KiB ≈ 32 MiB. What a bound refuses is counted and answered; what is held stays.
+
+use std::time::Duration;
+
+/// A line of telemetry (contract: 256 KiB). A metrics line is under 10 KiB; the rest is tracebacks.
+pub const LINE_BYTES_MAX: usize = 256 * 1024;
+/// The body of one POST: a thousand large lines.
+pub const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Events handed on in one message: large enough that an actor hop costs under 10 ns an event.
+pub const BATCH_EVENTS_MAX: usize = 1024;
+/// Batches under way in the engine at once; beyond it HTTP answers 429 and sockets wait.
+pub const BATCHES_IN_FLIGHT_MAX: usize = 64;
+/// Characters in a run's name (contract).
+pub const RUN_NAME_CHARS_MAX: usize = 200;
+/// Characters in the name of a type, group, phase, thread or host.
+pub const NAME_CHARS_MAX: usize = 200;
+/// Runs held. A lab has hundreds; past this a sender is inventing names.
+pub const RUNS_MAX: usize = 10_000;
+/// Environments held over all runs.
+pub const ENVS_MAX: usize = 1_000_000;
+/// Types of events held per run.
+pub const SERIES_PER_RUN_MAX: usize = 256;
+/// Groups held per run.
+pub const GROUPS_PER_RUN_MAX: usize = 64;
+/// Members held per run.
+pub const MEMBERS_PER_RUN_MAX: usize = 4096;
+/// Named threads watched per run.
+pub const THREADS_PER_RUN_MAX: usize = 256;
+/// Labels per run, and characters in a label's value.
+pub const LABELS_PER_RUN_MAX: usize = 64;
+/// Characters in a label's value.
+pub const LABEL_CHARS_MAX: usize = 1024;
+/// Bytes kept of a run's last event as evidence.
+pub const LAST_EVENT_BYTES_MAX: usize = 4096;
+/// Characters kept of an error or traceback as evidence: its end is what tells.
+pub const TRACEBACK_CHARS_MAX: usize = 4000;
+/// Alerts listed in one notification; the count is told in words.
+pub const ALERTS_LISTED_MAX: usize = 50;
+/// Deliveries a sink holds in memory; the rest waits in the journal.
+pub const OUTBOX_PER_SINK_MAX: usize = 256;
+/// One delivery, whatever the sink does.
+pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections on the unix socket at once.
+pub const CONNECTIONS_MAX: usize = 1024;
+/// Run facts are written this often while they change: what a crash may lose of "last seen".
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+/// Mailbox capacity of an actor: batches, so a few are plenty; the in-flight bound holds first.
+pub const MAILBOX_MESSAGES_MAX: usize = 16;
+/// Bytes a telemetry reader asks for at once: the socket outruns the parser at this size already.
+pub const READ_BYTES: usize = 64 * 1024;

@@ -1,0 +1,217 @@
+//! The doors between the engine and the world. Traits only: who implements them is wired in `app`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use runwatch_plugin::RunState;
+
+use crate::domain::check::Transition;
+use crate::domain::delivery::{Delivery, Settlement};
+use crate::domain::event::{EventBatch, Refused};
+use crate::domain::incident::Incident;
+use crate::domain::liveness::{ProbeTarget, Sighting};
+use crate::domain::names::RunKey;
+use crate::domain::run::{RunFacts, RunVerdict};
+use crate::domain::status::{RunView, StatusView};
+use crate::domain::team::SinkKey;
+
+/// Where a batch came from, for the trust it gets and for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// HTTP on a loopback address: may be anybody on this host.
+    Http,
+    /// The unix socket, whose peer has this uid and pid.
+    Socket {
+        /// The peer's user.
+        uid: u32,
+        /// The peer's process, 0 where it cannot be seen from here.
+        pid: u32,
+    },
+    /// This program itself, as parent of the run.
+    Parent,
+}
+
+/// The way in: every source hands its batches here.
+#[async_trait]
+pub trait Intake: Send + Sync {
+    /// Takes a batch. The answer comes when the batch has been applied, and, where it holds a
+    /// lifecycle event, when that is in the journal.
+    ///
+    /// # Errors
+    /// The batch was not taken, none of it.
+    async fn ingest(&self, origin: Origin, batch: EventBatch) -> Result<Taken, IntakeError>;
+}
+
+/// What became of a batch that was taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// How many events were taken.
+    pub accepted: usize,
+    /// The ones that were not, by line.
+    pub rejected: Vec<Refused>,
+}
+
+/// Why a batch was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IntakeError {
+    /// Too many batches are under way: send the same again later.
+    #[error("the engine is busy: too many batches are under way")]
+    Full,
+    /// The engine is stopping.
+    #[error("the engine is stopping")]
+    Closed,
+}
+
+/// The way to look: what the API and the command line show.
+#[async_trait]
+pub trait Board: Send + Sync {
+    /// Everything, at this moment.
+    async fn status(&self) -> Arc<StatusView>;
+    /// The runs of this name (one per team), with all they have.
+    async fn runs_named(&self, run: &str) -> Vec<RunView>;
+    /// Incidents, newest first.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    async fn incidents(&self, query: IncidentQuery) -> Result<Vec<Incident>, JournalError>;
+}
+
+/// Which incidents are asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IncidentQuery {
+    /// Only open (true) or closed (false) ones.
+    pub open: Option<bool>,
+    /// Only ones that changed at or after this time.
+    pub since: Option<Timestamp>,
+    /// At most so many.
+    pub limit: Option<usize>,
+}
+
+/// Looks at processes and threads of this host. One look may last as long as its target lives.
+#[async_trait]
+pub trait Probe: Send + Sync {
+    /// Looks once, at once.
+    async fn look(&self, target: &ProbeTarget) -> Sighting;
+    /// Resolves when the target, found before with `start_ticks` and `id`, has ended or can no
+    /// longer be followed. Event-driven where the kernel can, polled otherwise.
+    async fn ended(&self, target: &ProbeTarget, start_ticks: u64, id: u32) -> Sighting;
+}
+
+/// What is written down before anything is sent. One entry is one transaction.
+#[derive(Debug, Clone, Default)]
+pub struct Entry {
+    /// Transitions, with the run they belong to.
+    pub transitions: Vec<(RunKey, u32, Transition)>,
+    /// Incidents as they are now: inserted or replaced by id.
+    pub incidents: Vec<Incident>,
+    /// New rows of the outbox. One that is there already stays as it is.
+    pub deliveries: Vec<Delivery>,
+    /// What became of attempts: closes or reschedules rows of the outbox.
+    pub settlements: Vec<Settlement>,
+    /// Facts of attempts as they are now: inserted or replaced by run and attempt.
+    pub facts: Vec<RunFacts>,
+    /// Verdicts of attempts as they are now: inserted or replaced by run and attempt.
+    pub verdicts: Vec<RunVerdict>,
+}
+
+/// What the journal holds of an earlier life of the engine.
+#[derive(Debug, Clone, Default)]
+pub struct Recovered {
+    /// The latest attempt of each run, newest runs last.
+    pub runs: Vec<RecoveredRun>,
+    /// Open incidents.
+    pub incidents: Vec<Incident>,
+    /// The outbox, oldest first, at most the asked-for number a sink.
+    pub deliveries: Vec<Delivery>,
+    /// The journal's own name, made once when it was created: the stem of incident ids.
+    pub name: String,
+    /// The number of the last incident that was opened.
+    pub last_incident: u64,
+    /// When anything was last written.
+    pub last_written_at: Option<Timestamp>,
+}
+
+/// One run's latest attempt.
+#[derive(Debug, Clone)]
+pub struct RecoveredRun {
+    /// What it sent.
+    pub facts: Option<RunFacts>,
+    /// What was made of it.
+    pub verdict: Option<RunVerdict>,
+}
+
+/// The journal: one writer, one process.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// What an earlier life left; at most `outbox_per_sink` deliveries a sink.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    async fn recover(&self, outbox_per_sink: usize) -> Result<Recovered, JournalError>;
+    /// Writes an entry; resolves when it is on disk.
+    ///
+    /// # Errors
+    /// Nothing of the entry is written.
+    async fn commit(&self, entry: Entry) -> Result<(), JournalError>;
+    /// Unsettled deliveries of one sink after `after` (a delivery id, exclusive), oldest first.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    async fn outbox(&self, sink: &SinkKey, after: Option<&str>, limit: usize) -> Result<Vec<Delivery>, JournalError>;
+    /// Incidents, newest first.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    async fn incidents(&self, query: IncidentQuery) -> Result<Vec<Incident>, JournalError>;
+    /// Deliveries that are not settled.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    async fn pending(&self) -> Result<u64, JournalError>;
+}
+
+/// Why the journal failed, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// The file or its folder cannot be opened or written.
+    #[error("cannot {action} the journal {path}: {reason}")]
+    Io {
+        /// What was tried: `open`, `write`, `read`.
+        action: &'static str,
+        /// The file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// Another engine holds the state directory.
+    #[error("another engine (pid {pid}) uses the state directory {path}")]
+    InUse {
+        /// The directory.
+        path: String,
+        /// The engine that holds it, where known: 0 otherwise.
+        pid: u32,
+    },
+    /// The journal was written by a newer version.
+    #[error("the journal {path} has schema {found}, newer than this program's {known}")]
+    Newer {
+        /// The file.
+        path: String,
+        /// The schema found.
+        found: u32,
+        /// The newest schema known here.
+        known: u32,
+    },
+    /// The writer is gone: the engine is stopping or was rebuilt.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// The states a run may be filtered by, with what a query asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunQuery {
+    /// Only this team's.
+    pub team: Option<String>,
+    /// Only in this state.
+    pub state: Option<RunState>,
+}
