@@ -2,7 +2,11 @@
 //!
 //! The modules, in the order data flows through them; see ARCHITECTURE.md for the picture.
 
+pub mod actors;
+pub mod app;
 pub mod clock;
 pub mod domain;
 pub mod limits;
+pub mod messages;
 pub mod ports;
+pub mod telemetry;

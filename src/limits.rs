@@ -48,7 +48,7 @@ pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const CONNECTIONS_MAX: usize = 1024;
 /// Run facts are written this often while they change: what a crash may lose of "last seen".
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
-/// Mailbox capacity of an actor: batches, so a few are plenty; the in-flight bound holds first.
-pub const MAILBOX_MESSAGES_MAX: usize = 16;
+/// Mailbox capacity of an actor: more than the batches under way, so that none ever waits for room.
+pub const MAILBOX_MESSAGES_MAX: usize = 128;
 /// Bytes a telemetry reader asks for at once: the socket outruns the parser at this size already.
 pub const READ_BYTES: usize = 64 * 1024;
