@@ -22,3 +22,6 @@ pub mod status;
 pub mod team;
 pub mod time;
 pub mod watching;
+
+#[cfg(test)]
+mod tests;

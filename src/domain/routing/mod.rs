@@ -41,7 +41,7 @@ pub struct RoutingMachine {
 struct OpenIncident {
     incident: Incident,
     /// What was told of; anything beyond it is news.
-    told_of: BTreeSet<(CheckKind, Subject)>,
+    told_of: BTreeSet<(CheckKind, Subject, Health)>,
     told_at: Moment,
     update_due: Option<Moment>,
     close_due: Option<Moment>,
@@ -156,7 +156,7 @@ impl RoutingMachine {
         };
         let ended_badly = change.ended.is_some_and(|ended| ended.fatal);
         let worse = fresh || severity > open.incident.severity || ended_badly;
-        let more = unexplained(alerts).any(|alert| !open.told_of.contains(&alert_key(alert)));
+        let more = news(&open, alerts).next().is_some();
         open.incident.alerts = alerts.clone();
         open.incident.attempt = change.verdict.attempt;
         open.incident.state = change.verdict.state;
@@ -243,10 +243,7 @@ impl RoutingMachine {
 
     fn tell_update(&mut self, open: &mut OpenIncident, now: Now, effects: &mut RoutingEffects) {
         open.update_due = None;
-        let news: Vec<Alert> = unexplained(&open.incident.alerts)
-            .filter(|alert| !open.told_of.contains(&alert_key(alert)))
-            .cloned()
-            .collect();
+        let news: Vec<Alert> = news(open, &open.incident.alerts).cloned().collect();
         let (Some(worst), Some(change)) = (news.iter().max_by_key(|alert| alert.health), open.last.take()) else {
             return;
         };
@@ -369,8 +366,15 @@ fn severity_of(alerts: &[Alert]) -> Severity {
     unexplained(alerts).filter_map(|alert| alert.health.severity()).max().unwrap_or(Severity::Info)
 }
 
-fn alert_key(alert: &Alert) -> (CheckKind, Subject) {
-    (alert.check, alert.subject.clone())
+fn alert_key(alert: &Alert) -> (CheckKind, Subject, Health) {
+    (alert.check, alert.subject.clone(), alert.health)
+}
+
+/// Alerts as bad as their incident that were not told of yet.
+fn news<'a>(open: &'a OpenIncident, alerts: &'a [Alert]) -> impl Iterator<Item = &'a Alert> {
+    unexplained(alerts).filter(|alert| {
+        alert.health.severity() >= Some(open.incident.severity) && !open.told_of.contains(&alert_key(alert))
+    })
 }
 
 fn close(incident: &mut Incident, by: &str, at: Timestamp) {
