@@ -427,7 +427,10 @@ fn a_paused_clock_does_not_reach_another_arbiter() {
         assert_eq!(began.elapsed(), Duration::from_secs(24 * 3600));
         assert!(arbiter.spawn(async move { report.send(began.elapsed()).unwrap() }));
         let elsewhere = reported.await.unwrap();
-        assert!(elsewhere < Duration::from_secs(24 * 3600), "the other arbiter's clock is the machine's: {elsewhere:?}");
+        assert!(
+            elsewhere < Duration::from_secs(24 * 3600),
+            "the other arbiter's clock is the machine's: {elsewhere:?}"
+        );
         arbiter.stop();
         arbiter.join().unwrap();
     });
