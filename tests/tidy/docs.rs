@@ -203,7 +203,7 @@ pub fn graph(file: &File) -> Vec<Violation> {
                 return None;
             };
             let message = message.strip_prefix('`')?.strip_suffix('`')?;
-            edge.contains('→')
+            (edge.contains('→') && !message.contains('/'))
                 .then(|| (message, (number, capacity.split_once(" (`").map_or(capacity, |(value, _)| value))))
         })
         .collect();
