@@ -4,5 +4,6 @@
 
 pub mod clock;
 pub mod domain;
+pub mod journal;
 pub mod limits;
 pub mod ports;
