@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -118,6 +119,9 @@ fn open_writer(path: &Path) -> Result<Connection, Cannot> {
         if error::is_damage(&error) { Cannot::Damaged(error) } else { Cannot::Open(of_sqlite(path, &error)) }
     };
     let mut db = connect(path).map_err(check)?;
+    // Until it is known to be sound, closing it changes nothing: what is kept aside is what was found.
+    let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    db.set_db_config(no_checkpoint, true).map_err(check)?;
     let found = schema::version(&db).map_err(check)?;
     if found > schema::KNOWN {
         let path = path.display().to_string();
@@ -130,6 +134,7 @@ fn open_writer(path: &Path) -> Result<Connection, Cannot> {
         return Err(Cannot::Open(JournalError::Io { action: "open", path, reason, hint }));
     }
     examine(&db).map_err(check)?;
+    db.set_db_config(no_checkpoint, false).map_err(check)?;
     configure(&db).map_err(check)?;
     let name = new_name().map_err(|error| Cannot::Open(error::of_file("read", Path::new(RANDOM), &error)))?;
     schema::migrate(&mut db, &name).map_err(check)?;
