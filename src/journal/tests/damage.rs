@@ -67,8 +67,9 @@ async fn a_journal_with_overwritten_pages_is_set_aside() {
     write_many(dir.path()).await;
     let file = dir.path().join("journal.sqlite3");
     let mut bytes = fs::read(&file).unwrap();
-    // Every page's head but the first one's: whatever lies there, no tree is whole.
-    for page in bytes.chunks_mut(4096).skip(1) {
+    // Only pages that opening does not use: nothing would notice until they are asked for at night.
+    let half = bytes.len() / 4096 / 2;
+    for page in bytes.chunks_mut(4096).skip(half) {
         page[..16].fill(0xA5);
     }
     fs::write(&file, bytes).unwrap();
