@@ -53,17 +53,18 @@ pub const MAILBOX_MESSAGES_MAX: usize = 16;
 /// Bytes a telemetry reader asks for at once: the socket outruns the parser at this size already.
 pub const READ_BYTES: usize = 64 * 1024;
 
-/// Requests that wait for the journal's writer or reader, each; beyond it the callers wait.
+/// Requests that wait for the journal's writer or reader, each (~5 KiB an entry, 5 MiB in all);
+/// beyond it the callers wait.
 pub const JOURNAL_REQUESTS_MAX: usize = 1024;
-/// Entries written in one transaction: an fsync costs about a hundred entries' worth of writing, so
-/// more would add delay and save nothing.
-pub const JOURNAL_GROUP_MAX: usize = 256;
+/// Entries written in one transaction: they share one fsync, so that its cost is small beside theirs
+/// already, and more would only make the first of them wait longer.
+pub const JOURNAL_GROUP_MAX: usize = 64;
 /// How long closed incidents, settled deliveries and transitions are kept: a quarter's history.
 pub const JOURNAL_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
-/// Old rows are looked for once in so many commits: the search costs about as much as one commit.
+/// Old rows are looked for once in so many commits, so that looking is cheap beside the commits.
 pub const JOURNAL_PRUNE_COMMITS: u64 = 256;
 /// Old rows removed from each table at once: at least these, and twice what was written since where
-/// that is more, so that dropping keeps up; a few milliseconds.
+/// that is more, so that dropping keeps up.
 pub const JOURNAL_PRUNE_ROWS: usize = 1024;
 /// Unreadable rows kept aside for a person to look at.
 pub const JOURNAL_UNREADABLE_MAX: usize = 1000;

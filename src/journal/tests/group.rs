@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use super::sample::*;
 use super::{Peek, SqliteJournal, entry, open};
 use crate::domain::delivery::Delivery;
+use crate::limits::JOURNAL_GROUP_MAX;
 use crate::ports::{Entry, Journal, JournalError};
 
 fn write(id: &str) -> Entry {
@@ -86,15 +87,17 @@ async fn commits_that_wait_share_a_transaction() {
     let go = hold(&journal).await;
     let gathering = tokio::spawn({
         let journal = Arc::clone(&journal);
-        async move { commit_all(&journal, (0..200).map(|number| write(&format!("d{number}"))).collect()).await }
+        async move {
+            commit_all(&journal, (0..JOURNAL_GROUP_MAX).map(|number| write(&format!("d{number}"))).collect()).await
+        }
     });
     // A current-thread runtime runs every task up to its first wait before this one goes on.
-    for _ in 0..400 {
+    for _ in 0..2 * JOURNAL_GROUP_MAX {
         tokio::task::yield_now().await;
     }
     drop(go);
     assert!(gathering.await.unwrap().iter().all(Result::is_ok));
-    assert_eq!(journal.pending().await.unwrap(), 200);
+    assert_eq!(journal.pending().await.unwrap(), JOURNAL_GROUP_MAX as u64);
     assert_eq!(transactions(dir.path()), 1);
     journal.commit(write("one more")).await.unwrap();
     assert_eq!(transactions(dir.path()), 2);
