@@ -6,6 +6,7 @@ pub mod actors;
 pub mod app;
 pub mod clock;
 pub mod domain;
+pub mod journal;
 pub mod limits;
 pub mod messages;
 pub mod ports;
