@@ -152,6 +152,13 @@ impl Engine {
         self.graph.abort();
     }
 
+    /// Ends a stage as its own panic would: what a test of the rebuild needs.
+    pub fn abort_stage(&self, name: &str) {
+        for stage in self.graph.stages.iter().filter(|stage| stage.name == name) {
+            stage.handle.abort();
+        }
+    }
+
     async fn rebuild(&mut self, mut wait: Duration) {
         loop {
             tokio::time::sleep(wait).await;
@@ -167,6 +174,14 @@ impl Engine {
                 }
             }
         }
+    }
+}
+
+/// An engine that goes without `stop` goes as in a crash: at once, and only the journal stays.
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.door.close();
+        self.graph.abort();
     }
 }
 
