@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
+use serde::de::{Deserialize, Deserializer, Error as _};
 
 use crate::secret::{Secret, SecretSource};
 use crate::sink::{OpenError, SinkError};
@@ -40,11 +41,13 @@ pub fn client(timeout: Duration) -> Result<Client, String> {
 /// # Errors
 /// What is wrong with it. The text itself, which may be a secret, is left out.
 pub fn url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("not a valid URL: {error}"))?;
-    match url.scheme() {
-        "http" | "https" if url.has_host() => Ok(url),
-        // What stands before the colon is not repeated: it may be half of a `user:password`.
-        _ => Err("a URL must start with http:// or https:// and name a host".to_owned()),
+    // What stands before the colon is not repeated: it may be half of a `user:password`.
+    let wrong = || "a URL must start with http:// or https:// and name a host".to_owned();
+    match Url::parse(text.trim()) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        Ok(_) => Err(wrong()),
+        Err(_) if !text.contains("://") => Err(wrong()),
+        Err(error) => Err(format!("not a valid URL: {error}")),
     }
 }
 
@@ -75,7 +78,7 @@ impl Answer {
         let status = response.status();
         let retry_after = retry_after(response.headers());
         let mut body = Vec::new();
-        while body.len() < BODY_BYTES_MAX {
+        while body.len() <= BODY_BYTES_MAX {
             match response.chunk().await {
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Ok(None) => break,
@@ -84,8 +87,11 @@ impl Answer {
                 Err(error) => return Err(no_answer(error)),
             }
         }
+        let cut = body.len() > BODY_BYTES_MAX;
         body.truncate(BODY_BYTES_MAX);
-        Ok(Answer { status, retry_after, body: one_line(&secrets.hide(&String::from_utf8_lossy(&body))) })
+        let text = String::from_utf8_lossy(&body);
+        let text = if cut { secrets.hide_in_cut(&text) } else { secrets.hide(&text) };
+        Ok(Answer { status, retry_after, body: one_line(&text) })
     }
 
     /// `200 ok`: the status and the start of the body.
@@ -165,16 +171,15 @@ impl Secrets {
         self.extend(std::iter::once(secret.expose().to_owned()).chain(words));
     }
 
-    /// `text` without the secrets, and without the start of one at its end, where it was cut.
+    /// `text` without the secrets.
     pub fn hide(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for secret in &self.0 {
-            if text.contains(secret.as_str()) {
-                text = text.replace(secret.as_str(), HIDDEN);
-            }
-        }
-        let cut = self.0.iter().filter_map(|secret| started_at(&text, secret)).min();
-        if let Some(at) = cut {
+        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), HIDDEN))
+    }
+
+    /// A text that was cut, without the secrets and without the start of one at its end.
+    pub fn hide_in_cut(&self, text: &str) -> String {
+        let mut text = self.hide(text.trim_end_matches('\u{fffd}'));
+        if let Some(at) = self.0.iter().filter_map(|secret| started_at(&text, secret)).min() {
             text.truncate(at);
             text.push_str(HIDDEN);
         }
@@ -202,19 +207,33 @@ fn started_at(text: &str, secret: &str) -> Option<usize> {
     Some(text.len() - longest)
 }
 
-/// The URL a sink sends to, fetched from where it is kept.
-///
-/// # Errors
-/// The secret is not there, or what it holds is no URL. The text itself is left out.
-pub fn resolve_url(source: &SecretSource) -> Result<Url, OpenError> {
-    let secret = source.resolve().map_err(|error| OpenError {
-        reason: error.to_string(),
-        hint: Some("set it, or remove the sink; the other sinks go on without it".to_owned()),
-    })?;
-    url(secret.expose()).map_err(|reason| OpenError {
-        reason,
-        hint: (!source.is_plain()).then(|| format!("the text comes from {source:?}")),
-    })
+/// A URL that may be a secret. In TOML it is written like any secret; one that stands in the file
+/// itself is checked there, so that the mistake is shown where it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlSource(SecretSource);
+
+impl UrlSource {
+    /// Fetches the URL from where it is kept.
+    ///
+    /// # Errors
+    /// The secret is not there, or what it holds is no URL. The text itself is left out.
+    pub fn resolve(&self) -> Result<Url, OpenError> {
+        let secret = self.0.resolve().map_err(|error| OpenError::missing(&error))?;
+        url(secret.expose()).map_err(|reason| OpenError {
+            reason,
+            hint: (!self.0.is_plain()).then(|| format!("the text comes from {:?}", self.0)),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for UrlSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let source = SecretSource::deserialize(deserializer)?;
+        if let SecretSource::Plain(text) = &source {
+            url(text).map_err(D::Error::custom)?;
+        }
+        Ok(UrlSource(source))
+    }
 }
 
 #[cfg(test)]
@@ -283,13 +302,14 @@ mod tests {
             "you said tok-123456 and Zz112233",
             "you said tok-12345",
         ] {
-            let hidden = secrets.hide(text);
+            let hidden = secrets.hide_in_cut(text);
             assert!(hidden.contains(HIDDEN), "{hidden}");
             for piece in ["AbCdEf", "tok-1", "Zz11"] {
                 assert!(!hidden.contains(piece), "{hidden}");
             }
         }
-        assert_eq!(secrets.hide("channel is archived"), "channel is archived");
+        // The path's own words are no secrets where nothing was cut.
+        assert_eq!(secrets.hide("no_service"), "no_service");
         assert!(!format!("{secrets:?}").contains("tok"));
     }
 }
