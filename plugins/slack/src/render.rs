@@ -202,8 +202,7 @@ fn escaped(text: &str, max: usize) -> String {
     let mut cost = 0;
     // Where to cut if the rest does not fit: the last place that leaves room for the ellipsis.
     let mut cut = 0;
-    let mut characters = text.char_indices();
-    while let Some((at, character)) = characters.next() {
+    for (at, character) in text.char_indices() {
         let mut buffer = [0; 4];
         let piece = match character {
             '&' => "&amp;",

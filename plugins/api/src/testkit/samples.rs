@@ -173,8 +173,8 @@ pub fn hostile() -> Vec<Sample> {
         "<!channel> <!here|x> <@U123> <#C123> @channel @HERE @everyone <https://evil.example|click> ``` *b*";
     vec![
         sample("hostile-empty", filled("")),
-        sample("hostile-long", filled(&"a very long text without an end ".repeat(1500))),
-        sample("hostile-long-word", filled(&"x".repeat(20_000))),
+        sample("hostile-long", filled(&"a very long text without an end ".repeat(200))),
+        sample("hostile-long-word", filled(&"x".repeat(6000))),
         sample(
             "hostile-control",
             filled("\u{1b}[2J\u{1b}]0;owned\u{7}a\u{0}b\r\nc\u{9b}31m\u{7f}\u{202e}drawkcab\u{2028}z"),
