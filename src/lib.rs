@@ -2,7 +2,9 @@
 //!
 //! The modules, in the order data flows through them; see ARCHITECTURE.md for the picture.
 
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod limits;
 pub mod ports;

@@ -52,3 +52,11 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
 pub const MAILBOX_MESSAGES_MAX: usize = 16;
 /// Bytes a telemetry reader asks for at once: the socket outruns the parser at this size already.
 pub const READ_BYTES: usize = 64 * 1024;
+/// A configuration file. A lab of a hundred teams writes some 50 KiB; more is not a configuration.
+pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
+/// A duration in a configuration file: a year. Past it a unit was mistaken, and sums might overflow.
+pub const CONFIG_DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Sinks in one configuration, over all teams: each may hold its part of the outbox in memory.
+pub const SINKS_MAX: usize = 64;
+/// The path of a unix socket, as `sockaddr_un` has room for it (108 bytes, the last one zero).
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
