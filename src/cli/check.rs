@@ -19,8 +19,7 @@ pub struct CheckArgs {
 ///
 /// Sinks are opened, so that a missing secret is found here and not at night; nothing is sent.
 pub fn run(args: &CheckArgs, config: Option<&Path>, types: &[SinkType], env: &Environment) -> ExitCode {
-    let (mut out, mut err) = (anstream::stdout().lock(), anstream::stderr().lock());
-    match check(args, config, types, env, &mut out, &mut err) {
+    match check(args, config, types, env, &mut anstream::stdout(), &mut anstream::stderr()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         // Whoever closed the other end has seen enough, and was not told that all is fine.

@@ -51,13 +51,22 @@ enum Answer {
 /// Lists or tests the sinks. Exit code 0: fine; 1: a sink failed, or the configuration is broken;
 /// 2: there is no such team or sink.
 pub fn run(args: &SinksArgs, config: Option<&Path>, types: &[SinkType], env: &Environment) -> ExitCode {
-    let (mut out, mut err) = (anstream::stdout().lock(), anstream::stderr().lock());
-    match answer(args, config, types, env, &mut out, &mut err) {
+    match answer_to_user(args, config, types, env) {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         // A closed pipe ends a listing early, and leaves a test without its answer.
         Ok(Answer::No) | Err(_) => ExitCode::FAILURE,
         Ok(Answer::Usage) => ExitCode::from(2),
     }
+}
+
+fn answer_to_user(
+    args: &SinksArgs,
+    config: Option<&Path>,
+    types: &[SinkType],
+    env: &Environment,
+) -> io::Result<Answer> {
+    // Not locked: the terminal sink writes to stderr, too, from a thread of its own.
+    answer(args, config, types, env, &mut anstream::stdout(), &mut anstream::stderr())
 }
 
 fn answer(
@@ -330,6 +339,14 @@ url = "panic"
         assert_eq!((answer, out.as_str(), err.lines().count()), (Answer::No, "good: delivered: 200 ok\n", 2));
         let (answer, out, _) = tested(None, Some("terminal"));
         assert_eq!((answer, out.as_str()), (Answer::Yes, "terminal: delivered: written\n"));
+    }
+
+    #[test]
+    fn the_terminal_sink_can_write_while_its_test_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let env = Environment { working_dir: folder.path().to_owned(), ..fakes::environment() };
+        let args = SinksArgs { command: SinksCommand::Test { team: None, sink: Some("terminal".to_owned()) } };
+        assert_eq!(answer_to_user(&args, None, crate::plugins::sink_types(), &env).unwrap(), Answer::Yes);
     }
 
     #[test]

@@ -130,8 +130,9 @@ impl Problems {
             .iter()
             .take(SHOWN_MAX)
             .map(|problem| {
-                let group = group(problem, &shown, path.as_deref());
-                format!("{}\n", renderer.render(&[group]))
+                // One by one: between groups of one report the renderer draws a line to nowhere.
+                let groups = groups(problem, &shown, path.as_deref()).into_iter();
+                groups.map(|group| format!("{}\n", renderer.render(&[group]))).collect()
             })
             .collect();
         if self.list.len() > SHOWN_MAX {
@@ -141,21 +142,24 @@ impl Problems {
     }
 }
 
-fn group<'p>(problem: &'p Problem, text: &'p str, path: Option<&'p str>) -> Group<'p> {
+fn groups<'p>(problem: &'p Problem, text: &'p str, path: Option<&'p str>) -> Vec<Group<'p>> {
     let level = match problem.gravity {
         Gravity::Error => Level::ERROR,
         Gravity::Warning => Level::WARNING,
     };
-    let title = level.primary_title(problem.message.as_str());
-    let mut group = Group::with_title(title);
-    if let (Some(at), Some(path)) = (&problem.at, path) {
-        let at = within(at, text);
-        group = group.element(Snippet::source(text).path(path).annotation(AnnotationKind::Primary.span(at)));
-    }
-    if let Some(hint) = &problem.hint {
-        group = group.element(Level::HELP.with_name("hint").message(annotate_snippets::normalize_untrusted_str(hint)));
-    }
-    group
+    let group = Group::with_title(level.primary_title(problem.message.as_str()));
+    let hint = problem.hint.as_deref().map(annotate_snippets::normalize_untrusted_str);
+    let hint_level = Level::HELP.with_name("hint");
+    let (Some(at), Some(path)) = (&problem.at, path) else {
+        let hint = hint.map(|hint| Group::with_title(hint_level.secondary_title(hint)));
+        return [group].into_iter().chain(hint).collect();
+    };
+    let annotation = AnnotationKind::Primary.span(within(at, text));
+    let group = group.element(Snippet::source(text).path(path).annotation(annotation));
+    vec![match hint {
+        Some(hint) => group.element(hint_level.message(hint)),
+        None => group,
+    }]
 }
 
 /// The span, held to what the text has, so that no span can upset the renderer. A span of several

@@ -87,7 +87,7 @@ fn read(shown: &Path, path: &Path) -> Result<String, Problem> {
     let refuse = |what: String| Problem::placeless(format!("cannot read {}: {what}", shown.display()));
     let file = File::open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => {
-            refuse("there is no such file".to_owned()).hint("check the path given by -c or RUNWATCH_CONFIG")
+            refuse("there is no such file".to_owned()).hint("check the path, and the folder it starts from")
         }
         _ => refuse(error.to_string()),
     })?;

@@ -220,7 +220,10 @@ fn a_file_that_cannot_be_read_is_said_so() {
     fs::write(at("latin.toml"), b"# fine\n# \xe4\n").unwrap();
     fs::write(at("large.toml"), "#".repeat(limits::CONFIG_BYTES_MAX + 1)).unwrap();
     fs::write(at("full.toml"), "#".repeat(limits::CONFIG_BYTES_MAX)).unwrap();
-    assert!(said("absent.toml").starts_with("error: cannot read absent.toml: there is no such file"));
+    assert_eq!(
+        said("absent.toml"),
+        "error: cannot read absent.toml: there is no such file\nhint: check the path, and the folder it starts from"
+    );
     assert!(said("folder").starts_with("error: cannot read folder: it is a directory"));
     assert!(said("latin.toml").starts_with("error: cannot read latin.toml: it is not UTF-8, first in line 2"));
     assert!(said("large.toml").starts_with("error: cannot read large.toml: it is larger than 1024 KiB"));
