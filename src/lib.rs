@@ -2,12 +2,19 @@
 //!
 //! The modules, in the order data flows through them; see ARCHITECTURE.md for the picture.
 
-pub mod actors;
-pub mod app;
 pub mod clock;
 pub mod domain;
-pub mod journal;
 pub mod limits;
-pub mod messages;
+
+pub mod config;
+pub mod plugins;
 pub mod ports;
 pub mod telemetry;
+
+pub mod messages;
+
+pub mod actors;
+pub mod journal;
+
+pub mod app;
+pub mod cli;

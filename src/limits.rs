@@ -78,3 +78,11 @@ pub const INCIDENTS_LISTED_MAX: usize = 10_000;
 pub const EVIDENCE_DEPTH_MAX: usize = 64;
 /// Numbered copies of damaged journals kept aside; past it a person has to look.
 pub const JOURNAL_SET_ASIDE_MAX: u32 = 1000;
+/// A configuration file. A lab of a hundred teams writes some 50 KiB; more is not a configuration.
+pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
+/// A duration in a configuration file: a year. Past it a unit was mistaken, and sums might overflow.
+pub const CONFIG_DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Sinks in one configuration, over all teams: each may hold its part of the outbox in memory.
+pub const SINKS_MAX: usize = 64;
+/// The path of a unix socket, as `sockaddr_un` has room for it (108 bytes, the last one zero).
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
