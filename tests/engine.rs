@@ -263,7 +263,7 @@ fn what_was_not_delivered_is_taken_up_with_the_same_id() {
         world.chat.behave(Behaviour::Takes);
         world.parts.sinks.reverse();
         let engine = Engine::start(world.parts.clone()).await.unwrap();
-        assert_eq!(engine.delivered(Duration::from_secs(60)).await, 0);
+        assert_eq!(engine.door().delivered(Duration::from_secs(60)).await, []);
         assert_eq!(world.chat.told(), [(Kind::Firing, RunState::Lost)]);
         assert_eq!(world.pager.told(), [(Kind::Firing, RunState::Lost)], "what was delivered is not sent again");
         assert_eq!(world.chat.ids().len(), 1);
@@ -331,7 +331,7 @@ fn a_disabled_sink_loses_nothing_and_harms_no_other() {
         engine.stop().await;
         world.parts.sinks[1] = chat;
         let engine = Engine::start(world.parts.clone()).await.unwrap();
-        assert_eq!(engine.delivered(Duration::from_secs(5)).await, 0);
+        assert_eq!(engine.door().delivered(Duration::from_secs(5)).await, []);
         assert_eq!(world.chat.told(), [(Kind::Firing, RunState::Failed)]);
         engine.stop().await;
     });
