@@ -2,7 +2,11 @@
 //!
 //! The modules, in the order data flows through them; see ARCHITECTURE.md for the picture.
 
+pub mod api;
+pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod domain;
 pub mod limits;
 pub mod ports;
+pub mod sources;

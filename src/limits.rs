@@ -10,6 +10,16 @@ use std::time::Duration;
 pub const LINE_BYTES_MAX: usize = 256 * 1024;
 /// The body of one POST: a thousand large lines.
 pub const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bodies of POSTs in memory at once: two of the largest. Events take up to ten times their text when
+/// lines are very short, three times when they are ordinary. Beyond it HTTP answers 429.
+pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 64 * 1024 * 1024;
+/// Levels of objects and arrays in one event, its own object included. Metrics nest three deep; a
+/// decoder that recurses is safe to twice this.
+pub const NESTING_MAX: u32 = 64;
+/// Names a reader keeps for sharing, of each kind; one that meets more starts over.
+pub const NAMES_KEPT_MAX: usize = 512;
+/// The longest lease or bound that an event may ask for: ten years, far from any overflow.
+pub const SPAN_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// Events handed on in one message: large enough that an actor hop costs under 10 ns an event.
 pub const BATCH_EVENTS_MAX: usize = 1024;
 /// Batches under way in the engine at once; beyond it HTTP answers 429 and sockets wait.
