@@ -10,9 +10,17 @@ use std::time::Duration;
 pub const LINE_BYTES_MAX: usize = 256 * 1024;
 /// The body of one POST: a thousand large lines.
 pub const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Bodies of POSTs in memory at once: two of the largest. Events take up to ten times their text when
-/// lines are very short, three times when they are ordinary. Beyond it HTTP answers 429.
-pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 64 * 1024 * 1024;
+/// Events in the body of one POST: 262 144 × ~270 B ≈ 70 MB, five times the largest body of ordinary lines.
+pub const BODY_EVENTS_MAX: usize = 256 * 1024;
+/// Bodies of POSTs and the events read from them, in memory at once: the largest body fits when it
+/// is alone (32 MiB compressed, 32 MiB text, 70 MB events). Beyond it HTTP answers 429.
+pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 192 * 1024 * 1024;
+/// How long a sender may take over one body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Refused lines listed in one answer; the rest is counted.
+pub const REFUSALS_LISTED_MAX: usize = 1000;
+/// Incidents listed in one answer, newest first.
+pub const INCIDENTS_LISTED_MAX: usize = 1000;
 /// Levels of objects and arrays in one event, its own object included. Metrics nest three deep; a
 /// decoder that recurses is safe to twice this.
 pub const NESTING_MAX: u32 = 64;

@@ -1,1 +1,7 @@
-//! wip
+//! The commands, one file each.
+
+pub mod explain;
+mod paint;
+pub mod status;
+#[cfg(test)]
+mod tests;

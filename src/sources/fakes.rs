@@ -183,6 +183,26 @@ pub(crate) fn quiet_run(name: &str, team: &str) -> RunView {
     }
 }
 
+/// The open incident of [`troubled_run`].
+fn incident(alert: Alert) -> Incident {
+    Incident {
+        id: "k3x9-1".to_owned(),
+        run: RunKey { team: "vision".into(), name: "ppo/cifar 10".into() },
+        attempt: 3,
+        opened_at: at(598.0),
+        changed_at: at(598.5),
+        severity: Severity::Critical,
+        state: RunState::Hung,
+        summary: "ppo/cifar 10 is hung: no event for 7 s".to_owned(),
+        alerts: vec![alert],
+        fatal: false,
+        notifications: 1,
+        told: [("vision".into(), "desktop".into())].into(),
+        closed_at: None,
+        closed_by: None,
+    }
+}
+
 /// A hung A/B run with all there is to show.
 pub(crate) fn troubled_run() -> RunView {
     let reason = "no event for 7 s (bound 5 s, built-in)";
@@ -245,22 +265,7 @@ pub(crate) fn troubled_run() -> RunView {
             events: 900,
         }],
         alerts: vec![alert.clone()],
-        incident: Some(Incident {
-            id: "k3x9-1".to_owned(),
-            run: RunKey { team: "vision".into(), name: "ppo/cifar 10".into() },
-            attempt: 3,
-            opened_at: at(598.0),
-            changed_at: at(598.5),
-            severity: Severity::Critical,
-            state: RunState::Hung,
-            summary: "ppo/cifar 10 is hung: no event for 7 s".to_owned(),
-            alerts: vec![alert],
-            fatal: false,
-            notifications: 1,
-            told: [("vision".into(), "desktop".into())].into(),
-            closed_at: None,
-            closed_by: None,
-        }),
+        incident: Some(incident(alert)),
         unrouted: false,
         last_event: Some(r#"{"type":"EPOCH_COMPLETED","step":1200,"data":{"loss":"NaN"}}"#.to_owned()),
         ..quiet_run("ppo/cifar 10", "vision")

@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use super::SocketError;
@@ -43,6 +43,8 @@ pub(super) fn claim(path: &Path) -> Result<(UnixListener, SocketFile), SocketErr
         let path = path.to_owned();
         move |source: io::Error| SocketError::Io { action, path, source }
     };
+    // The draft below may fit where this name does not, and nobody could connect to it then.
+    SocketAddr::from_pathname(path).map_err(failed("make the socket", path))?;
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed("make the folder", folder))?;
     let mode = fs::metadata(folder).map_err(failed("look at the folder", folder))?.mode();
     if mode & 0o022 != 0 && mode & STICKY == 0 {

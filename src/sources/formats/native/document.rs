@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr_iter};
 
-use crate::domain::event::Refused;
 use crate::limits::LINE_BYTES_MAX;
 
+use super::Refusals;
 use super::nonfinite::end_of_string;
 
 /// The lines of `text`, without their ends.
@@ -26,7 +26,7 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
 
 /// The lines as text. One that is not UTF-8 is refused and stands as blanks, so that the others
 /// keep their places.
-pub(super) fn utf8_lines<'a>(bytes: &'a [u8], refused: &mut Vec<Refused>) -> Cow<'a, str> {
+pub(super) fn utf8_lines<'a>(bytes: &'a [u8], refused: &mut Refusals) -> Cow<'a, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Cow::Borrowed(text);
     }
@@ -38,7 +38,7 @@ pub(super) fn utf8_lines<'a>(bytes: &'a [u8], refused: &mut Vec<Refused>) -> Cow
             Ok(line) => text.push_str(line),
             Err(error) => {
                 let error = format!("not UTF-8: a wrong byte at column {}", error.valid_up_to() + 1);
-                refused.push(Refused { line: number, error });
+                refused.push(number, error);
                 text.extend(std::iter::repeat_n(' ', end - start - 1));
                 text.push(if bytes[end - 1] == b'\n' { '\n' } else { ' ' });
             }
@@ -62,7 +62,7 @@ pub(super) fn one_object(body: &[u8]) -> Option<&str> {
 }
 
 /// The elements of an array, as far as they can be told apart; where that ends, the rest is refused.
-pub(super) fn elements<'a>(text: &'a str, refused: &mut Vec<Refused>) -> Vec<&'a str> {
+pub(super) fn elements<'a>(text: &'a str, refused: &mut Refusals) -> Vec<&'a str> {
     let bytes = text.as_bytes();
     let blank = |mut at: usize| {
         while bytes.get(at).is_some_and(u8::is_ascii_whitespace) {
@@ -86,20 +86,23 @@ pub(super) fn elements<'a>(text: &'a str, refused: &mut Vec<Refused>) -> Vec<&'a
                     break;
                 }
                 _ => {
-                    refused.push(refusal(elements.len() + 1, "the array is cut off in front of this element"));
+                    refused.push(place(elements.len() + 1), "the array is cut off in front of this element".to_owned());
                     return elements;
                 }
             }
         }
     }
     if blank(at) < bytes.len() {
-        refused.push(refusal(elements.len() + 1, "something stands behind the end of the array: send arrays alone"));
+        refused.push(
+            place(elements.len() + 1),
+            "something stands behind the end of the array: send arrays alone".to_owned(),
+        );
     }
     elements
 }
 
-fn refusal(line: usize, error: &str) -> Refused {
-    Refused { line: u32::try_from(line).unwrap_or(u32::MAX), error: error.to_owned() }
+fn place(element: usize) -> u32 {
+    u32::try_from(element).unwrap_or(u32::MAX)
 }
 
 fn leading(bytes: &[u8]) -> usize {

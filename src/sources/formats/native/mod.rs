@@ -52,14 +52,14 @@ impl NativeFormat {
         if first == Some(&b'{')
             && let Some(text) = document::one_object(body)
         {
-            return self.pieces(text, Source { pinned, trusted }, [(1, text)].into_iter(), Vec::new());
+            return self.pieces(text, Source { pinned, trusted }, [(1, text)].into_iter(), Refusals::default());
         }
         self.read_lines(body, pinned, trusted)
     }
 
     /// Reads NDJSON, as a stream's sender writes it: each line stands for itself.
     pub fn read_lines(&mut self, lines: &[u8], pinned: Option<&Name>, trusted: bool) -> (EventBatch, Vec<Refused>) {
-        let mut refused = Vec::new();
+        let mut refused = Refusals::default();
         let text = document::utf8_lines(lines, &mut refused);
         let numbered = (1..).zip(document::lines(&text));
         self.pieces(&text, Source { pinned, trusted }, numbered, refused)
@@ -74,7 +74,7 @@ impl NativeFormat {
                 return (EventBatch::default(), vec![Refused { line: 1, error }]);
             }
         };
-        let mut refused = Vec::new();
+        let mut refused = Refusals::default();
         let elements = document::elements(text, &mut refused);
         self.pieces(text, source, (1..).zip(elements), refused)
     }
@@ -85,15 +85,18 @@ impl NativeFormat {
         text: &'t str,
         source: Source<'_>,
         pieces: impl Iterator<Item = (u32, &'t str)>,
-        refused: Vec<Refused>,
+        refused: Refusals,
     ) -> (EventBatch, Vec<Refused>) {
         let mut reading =
             Reading { text, side: String::new(), events: Vec::new(), refused, source, names: &mut self.names };
         for (number, piece) in pieces {
             reading.piece(number, piece);
+            // One more than is allowed tells the caller; what it would hold is bounded here.
+            if reading.events.len() > limits::BODY_EVENTS_MAX {
+                break;
+            }
         }
-        let Reading { side, events, mut refused, .. } = reading;
-        refused.sort_by_key(|refused| refused.line);
+        let Reading { side, events, refused, .. } = reading;
         let text = if events.is_empty() {
             Arc::from("")
         } else if side.is_empty() {
@@ -101,7 +104,37 @@ impl NativeFormat {
         } else {
             Arc::from([text, &side].concat())
         };
-        (EventBatch { text, events }, refused)
+        (EventBatch { text, events }, refused.list())
+    }
+}
+
+/// Lines that were refused: the first ones by reason, the rest by count, so that a body of nothing
+/// but mistakes costs no more than its answer.
+#[derive(Default)]
+struct Refusals {
+    listed: Vec<Refused>,
+    more: u64,
+    last: u32,
+}
+
+impl Refusals {
+    #[cold]
+    fn push(&mut self, line: u32, error: String) {
+        self.last = self.last.max(line);
+        if self.listed.len() < limits::REFUSALS_LISTED_MAX {
+            self.listed.push(Refused { line, error });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn list(mut self) -> Vec<Refused> {
+        self.listed.sort_by_key(|refused| refused.line);
+        if self.more > 0 {
+            let error = format!("{} more lines up to this one were refused", self.more);
+            self.listed.push(Refused { line: self.last, error });
+        }
+        self.listed
     }
 }
 
@@ -112,7 +145,7 @@ struct Reading<'r> {
     /// follows `text` in the batch.
     side: String,
     events: Vec<Event>,
-    refused: Vec<Refused>,
+    refused: Refusals,
     source: Source<'r>,
     names: &'r mut Names,
 }
@@ -131,7 +164,7 @@ impl<'r> Reading<'r> {
         };
         match read {
             Ok(event) => self.events.push(event),
-            Err(error) => self.refused.push(Refused { line: number, error }),
+            Err(error) => self.refused.push(number, error),
         }
     }
 

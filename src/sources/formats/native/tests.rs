@@ -176,6 +176,14 @@ fn long_and_deep_lines_are_refused() {
 }
 
 #[test]
+fn a_body_of_mistakes_is_answered_in_short() {
+    let (batch, refused) = read(&"x\n".repeat(5000));
+    assert_eq!((batch.events.len(), refused.len()), (0, limits::REFUSALS_LISTED_MAX + 1));
+    let last = &refused[limits::REFUSALS_LISTED_MAX];
+    assert_eq!((last.line, last.error.as_str()), (5000, "4000 more lines up to this one were refused"));
+}
+
+#[test]
 fn a_bad_line_never_harms_its_neighbours() {
     let mut body =
         b"{\"run\":\"r\",\"type\":\"a\",\"data\":{\"n\":1}}\n\n  \nnot json\n{\"run\":\"r\",\"type\":\"\xff\"}\n"
