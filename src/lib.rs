@@ -15,6 +15,11 @@ pub mod messages;
 
 pub mod actors;
 pub mod journal;
+pub mod probes;
+pub mod sources;
+
+pub mod api;
+pub mod client;
 
 pub mod app;
 pub mod cli;

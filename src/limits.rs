@@ -10,6 +10,24 @@ use std::time::Duration;
 pub const LINE_BYTES_MAX: usize = 256 * 1024;
 /// The body of one POST: a thousand large lines.
 pub const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Events in the body of one POST: 262 144 × ~270 B ≈ 70 MB, five times the largest body of ordinary lines.
+pub const BODY_EVENTS_MAX: usize = 256 * 1024;
+/// Bodies of POSTs and the events read from them, in memory at once: the largest body fits when it
+/// is alone (32 MiB compressed, 32 MiB text, 70 MB events). Beyond it HTTP answers 429.
+pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 192 * 1024 * 1024;
+/// How long a sender may take over one body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Refused lines listed in one answer; the rest is counted.
+pub const REFUSALS_LISTED_MAX: usize = 1000;
+/// Incidents listed in one answer, newest first.
+pub const INCIDENTS_LISTED_MAX: usize = 1000;
+/// Levels of objects and arrays in one event, its own object included. Metrics nest three deep; a
+/// decoder that recurses is safe to twice this.
+pub const NESTING_MAX: u32 = 64;
+/// Names a reader keeps for sharing, of each kind; one that meets more starts over.
+pub const NAMES_KEPT_MAX: usize = 512;
+/// The longest lease or bound that an event may ask for: ten years, far from any overflow.
+pub const SPAN_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// Events handed on in one message: large enough that an actor hop costs under 10 ns an event.
 pub const BATCH_EVENTS_MAX: usize = 1024;
 /// Batches under way in the engine at once; beyond it HTTP answers 429 and sockets wait.

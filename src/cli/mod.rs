@@ -1,4 +1,8 @@
 //! The command line: one file per subcommand.
 
 pub mod check;
+pub mod explain;
+mod paint;
+pub mod run;
 pub mod sinks;
+pub mod status;

@@ -1,0 +1,308 @@
+//! From the domain's types to the wire's.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::domain::check;
+use crate::domain::event::Refused;
+use crate::domain::freshness::{Bounds, header};
+use crate::domain::incident;
+use crate::domain::liveness::{self, signal_name};
+use crate::domain::run::{self, format_runtime};
+use crate::domain::status::{self, EnvView, FreshnessView, GroupView, RunView, SeriesView, SinkView, StatusView};
+
+use super::{
+    Alert, Engine, Env, EnvsSummary, Exit, Freshness, Group, Incident, Liveness, Member, Rejected, Run, Series, Sink,
+    Status, Thread,
+};
+
+/// A time to the millisecond: what a reader in any language can hold.
+pub(in crate::api) fn millis(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
+}
+
+/// A measured span in seconds, cut to a tenth: so that what reads as 5.0 has reached 5.
+fn tenths(span: Duration) -> f64 {
+    (span.as_millis() / 100) as f64 / 10.0
+}
+
+/// A setting in seconds, to the millisecond.
+fn exact(span: Duration) -> f64 {
+    (span.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+/// A signed number of seconds to the millisecond; what is not finite is not known.
+fn signed(seconds: f64) -> Option<f64> {
+    // Adding zero turns -0.0 into 0.0.
+    seconds.is_finite().then(|| (seconds * 1000.0).round() / 1000.0 + 0.0)
+}
+
+/// An event's JSON; one that was cut to its bound is no JSON any more, and shown as text.
+fn event_of(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+}
+
+impl From<Refused> for Rejected {
+    fn from(refused: Refused) -> Rejected {
+        Rejected { line: refused.line, error: refused.error }
+    }
+}
+
+impl Status {
+    pub(in crate::api) fn of(view: &StatusView, pid: u32, host: &str) -> Status {
+        let mut runs = BTreeMap::new();
+        for run in &view.runs {
+            *runs.entry(run.state.to_string()).or_insert(0) += 1;
+        }
+        let engine = &view.engine;
+        Status {
+            at: millis(view.at),
+            engine: Engine {
+                version: engine.version.to_owned(),
+                pid,
+                host: host.to_owned(),
+                ready_since: millis(engine.ready_since),
+                ready: engine.not_ready.is_none(),
+                not_ready: engine.not_ready.clone(),
+                events: engine.events,
+                refused: engine.refused,
+                open_incidents: engine.open_incidents,
+                pending_deliveries: engine.pending_deliveries,
+            },
+            runs,
+            sinks: view.sinks.iter().map(Sink::of).collect(),
+        }
+    }
+}
+
+impl Sink {
+    fn of(view: &SinkView) -> Sink {
+        Sink {
+            sink: view.sink.to_string(),
+            kind: view.kind.to_owned(),
+            target: view.target.clone(),
+            disabled: view.disabled.clone(),
+            pending: view.pending,
+            delivered: view.delivered,
+            refused: view.refused,
+            failing: view.failing.clone(),
+            last_delivered_at: view.last_delivered_at.map(millis),
+        }
+    }
+}
+
+impl Run {
+    /// `now` is when the view was true: ages of members count up to it.
+    pub(in crate::api) fn of(view: &RunView, now: Timestamp) -> Run {
+        let (ungrouped, groups): (Vec<_>, Vec<_>) = view.groups.iter().partition(|group| group.group.is_none());
+        let own = || ungrouped.iter().flat_map(|group| group.envs.iter());
+        let liveness = Liveness::of(&view.liveness);
+        let threads: Vec<Thread> = view.threads.iter().map(Thread::of).collect();
+        let groups = groups.into_iter().filter_map(|group| {
+            let name = group.group.as_ref()?.to_string();
+            Some((name, Group::of(group, view, &liveness, &threads)))
+        });
+        Run {
+            run: view.run.to_string(),
+            attempt: view.attempt,
+            team: view.team.to_string(),
+            followers: Vec::new(),
+            labels: view.labels.clone(),
+            command: view.command.clone(),
+            state: view.state,
+            header: header(view.freshness.status, view.freshness.age),
+            freshness: Freshness::of(&view.freshness),
+            exit: view.exit.as_ref().map(Exit::of),
+            members: view.members.iter().map(|member| Member::of(member, view, now)).collect(),
+            began_at: millis(view.began_at),
+            ended_at: view.ended_at.map(millis),
+            runtime_s: tenths(view.runtime),
+            runtime: format_runtime(view.runtime, false),
+            active_s: tenths(view.active),
+            episode_s: view.per_episode.map(tenths),
+            episodes: view.episodes,
+            step: view.step,
+            max_steps: view.max_steps,
+            eta_s: None,
+            phase: view.phase.as_ref().map(ToString::to_string),
+            skew_s: view.skew_s.and_then(signed),
+            events: view.events,
+            lost_events: view.lost_events,
+            envs: own().map(Env::of).collect(),
+            envs_summary: EnvsSummary::of(status::EnvsSummary::over(own().map(|(_, env)| env))),
+            groups: groups.collect(),
+            series: view.series.iter().map(|series| (series.series.to_string(), Series::of(series))).collect(),
+            alerts: view.alerts.iter().map(Alert::of).collect(),
+            incident: view.incident.as_ref().map(Incident::of),
+            unrouted: view.unrouted,
+            last_event: view.last_event.as_deref().map(event_of),
+            liveness,
+            threads,
+        }
+    }
+}
+
+impl Freshness {
+    fn of(view: &FreshnessView) -> Freshness {
+        Freshness {
+            age_s: view.age.map(tenths),
+            last_at: view.last_at.map(millis),
+            startup_s: view.startup.map(exact),
+            ..Freshness::bounded(view.status.as_str(), &view.bounds)
+        }
+    }
+
+    fn bounded(status: &str, bounds: &Bounds) -> Freshness {
+        Freshness {
+            status: status.to_owned(),
+            age_s: None,
+            last_at: None,
+            warning_s: exact(bounds.slow),
+            critical_s: exact(bounds.stale),
+            disconnected_s: exact(bounds.disconnected),
+            startup_s: None,
+            source: bounds.source.words().to_owned(),
+        }
+    }
+}
+
+impl Liveness {
+    fn of(liveness: &liveness::Liveness) -> Liveness {
+        let (cause, why, at) = match liveness {
+            liveness::Liveness::Alive => (None, None, None),
+            liveness::Liveness::Dead { cause, at } => (Some(cause.words()), None, Some(millis(*at))),
+            liveness::Liveness::Unknown(why) => (None, Some(why.words().to_owned()), None),
+        };
+        Liveness { state: liveness.word().to_owned(), cause, why, at }
+    }
+}
+
+impl Exit {
+    fn of(exit: &liveness::Exit) -> Exit {
+        Exit {
+            code: exit.code,
+            signal: exit.signal,
+            signal_name: exit.signal.map(signal_name),
+            core: exit.core,
+            oom: exit.oom,
+        }
+    }
+}
+
+impl Member {
+    fn of(member: &run::Member, view: &RunView, now: Timestamp) -> Member {
+        let bounds = &view.freshness.bounds;
+        let freshness = match member.last_at {
+            None => Freshness::bounded("waiting", bounds),
+            Some(last_at) => {
+                // By the wall clock, which may have been set back since.
+                let age = Duration::try_from(now.duration_since(last_at)).unwrap_or_default();
+                let status = bounds.status(age).as_str();
+                Freshness {
+                    age_s: Some(tenths(age)),
+                    last_at: Some(millis(last_at)),
+                    ..Freshness::bounded(status, bounds)
+                }
+            }
+        };
+        Member {
+            host: member.host.as_ref().map(ToString::to_string),
+            pid: member.pid,
+            rank: member.rank,
+            liveness: (view.members.len() == 1).then(|| Liveness::of(&view.liveness)),
+            freshness,
+        }
+    }
+}
+
+impl Thread {
+    fn of(thread: &run::ThreadVerdict) -> Thread {
+        let Liveness { state, cause, why, .. } = Liveness::of(&thread.liveness);
+        Thread {
+            thread: thread.thread.to_string(),
+            tid: thread.tid,
+            state,
+            why: cause.or(why),
+            clean: thread.clean,
+            at: millis(thread.at),
+        }
+    }
+}
+
+impl Group {
+    fn of(group: &GroupView, view: &RunView, liveness: &Liveness, threads: &[Thread]) -> Group {
+        Group {
+            state: view.state,
+            freshness: Freshness::of(&group.freshness),
+            liveness: liveness.clone(),
+            threads: threads.to_vec(),
+            envs: group.envs.iter().map(Env::of).collect(),
+            envs_summary: EnvsSummary::of(status::EnvsSummary::over(group.envs.values())),
+        }
+    }
+}
+
+impl Env {
+    fn of((env, view): (&u32, &EnvView)) -> (u32, Env) {
+        let shown = Env {
+            status: view.status.map(str::to_owned),
+            age_s: view.age.map(tenths),
+            last_at: view.last_at.map(millis),
+        };
+        (*env, shown)
+    }
+}
+
+impl EnvsSummary {
+    fn of(summary: status::EnvsSummary) -> EnvsSummary {
+        EnvsSummary {
+            ok: summary.ok,
+            warn: summary.warn,
+            bad: summary.bad,
+            worst_age_s: summary.worst_age.map(tenths),
+            mean_age_s: summary.mean_age.map(tenths),
+        }
+    }
+}
+
+impl Series {
+    fn of(view: &SeriesView) -> Series {
+        Series { age_s: tenths(view.age), last_at: millis(view.last_at), events: view.events }
+    }
+}
+
+impl Alert {
+    fn of(alert: &check::Alert) -> Alert {
+        Alert {
+            check: alert.check.to_string(),
+            subject: alert.subject.clone(),
+            health: alert.health,
+            since: millis(alert.since),
+            reason: alert.reason.clone(),
+        }
+    }
+}
+
+impl Incident {
+    pub(in crate::api) fn of(incident: &incident::Incident) -> Incident {
+        Incident {
+            id: incident.id.clone(),
+            run: incident.run.name.to_string(),
+            team: incident.run.team.to_string(),
+            attempt: incident.attempt,
+            open: incident.closed_at.is_none(),
+            opened_at: millis(incident.opened_at),
+            changed_at: millis(incident.changed_at),
+            severity: incident.severity,
+            state: incident.state,
+            summary: incident.summary.clone(),
+            alerts: incident.alerts.iter().map(Alert::of).collect(),
+            fatal: incident.fatal,
+            notifications: incident.notifications,
+            closed_at: incident.closed_at.map(millis),
+            closed_by: incident.closed_by.clone(),
+        }
+    }
+}

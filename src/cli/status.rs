@@ -1,0 +1,336 @@
+//! `runwatch status`: every run on one line each, or all there is to one run.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::api::wire;
+use crate::client::{Client, ClientError, EngineTarget};
+
+use super::paint::{self, BOLD, DIM, PLAIN, RED, Table, YELLOW, clean, line, styled};
+
+/// Environments that are not well, listed one by one; the rest is counted.
+const ENVS_LISTED_MAX: usize = 20;
+
+/// The arguments of `runwatch status`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct StatusArgs {
+    /// Show all there is to this run.
+    #[arg(value_name = "RUN")]
+    pub run: Option<String>,
+    /// Only this team's.
+    #[arg(long, value_name = "TEAM")]
+    pub team: Option<String>,
+    /// Print one JSON object instead of words.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Asks the engine and prints what it knows. 1 where there is no engine or no such run.
+///
+/// # Errors
+/// The answer cannot be written.
+pub async fn run(args: StatusArgs, target: EngineTarget) -> anyhow::Result<ExitCode> {
+    match answer(&args, &target).await {
+        Ok(text) => {
+            paint::print(&text)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => Ok(no_answer(&error)),
+    }
+}
+
+/// Says why there is no answer: the exit code is 1.
+pub(super) fn no_answer(error: &ClientError) -> ExitCode {
+    paint::say(&format!("{}: {}", styled(RED.bold(), "error"), clean(&error.to_string())));
+    if let Some(hint) = error.hint() {
+        paint::say(&format!("{}: {}", styled(BOLD, "hint"), clean(&hint)));
+    }
+    ExitCode::from(1)
+}
+
+pub(super) async fn answer(args: &StatusArgs, target: &EngineTarget) -> Result<String, ClientError> {
+    let client = Client::find(target).await?;
+    let team = args.team.as_deref();
+    if let Some(name) = &args.run {
+        let run = client.run(name, team).await?;
+        return Ok(if args.json { format!("{}\n", json!(run)) } else { sheet(&run) });
+    }
+    let status = client.status().await?;
+    let runs = client.runs(team, None).await?.runs;
+    if args.json {
+        let all = json!({"at": status.at, "engine": status.engine, "sinks": status.sinks, "runs": runs});
+        return Ok(format!("{all}\n"));
+    }
+    if let Some(why) = &status.engine.not_ready {
+        paint::say(&format!("{}: the engine is not ready: {}", styled(YELLOW, "warning"), clean(why)));
+    }
+    if runs.is_empty() {
+        paint::say("no runs yet: start one with `runwatch run -- CMD`");
+    }
+    Ok(table(&runs))
+}
+
+fn table(runs: &[wire::Run]) -> String {
+    if runs.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[
+        "FRESHNESS",
+        "RUN",
+        "STATE",
+        "TEAM",
+        "ATTEMPT",
+        "RUNTIME",
+        "STEP",
+        "OK/WARN/BAD",
+        "THREADS",
+        "INCIDENT",
+    ]);
+    for run in runs {
+        let envs = envs(run);
+        let style = if envs.bad > 0 {
+            RED
+        } else if envs.warn > 0 {
+            YELLOW
+        } else {
+            PLAIN
+        };
+        table.row(vec![
+            freshness(run),
+            (BOLD, clean(&run.run)),
+            (paint::of_state(run.state), run.state.to_string()),
+            (PLAIN, clean(&run.team)),
+            (PLAIN, run.attempt.to_string()),
+            (PLAIN, run.runtime.clone()),
+            (PLAIN, steps(run)),
+            if envs.ok + envs.warn + envs.bad == 0 { (DIM, "–".to_owned()) } else { (style, counts(&envs)) },
+            threads(run),
+            (PLAIN, run.incident.as_ref().map_or("–".to_owned(), |incident| clean(&incident.id))),
+        ]);
+    }
+    table.text(0)
+}
+
+/// Freshness in a line; once the attempt is over, the age of its last event says nothing.
+fn freshness(run: &wire::Run) -> (anstyle::Style, String) {
+    if run.state.is_end() {
+        return (DIM, "–".to_owned());
+    }
+    (paint::of_freshness(&run.freshness.status), run.header.clone())
+}
+
+pub(super) fn steps(run: &wire::Run) -> String {
+    match (run.step, run.max_steps) {
+        (Some(step), Some(max)) => format!("{step}/{max}"),
+        (Some(step), None) => step.to_string(),
+        (None, Some(max)) => format!("–/{max}"),
+        (None, None) => "–".to_owned(),
+    }
+}
+
+/// Counts over every environment of the run, in groups or not.
+pub(super) fn envs(run: &wire::Run) -> wire::EnvsSummary {
+    let mut all = run.envs_summary.clone();
+    for group in run.groups.values() {
+        all.ok += group.envs_summary.ok;
+        all.warn += group.envs_summary.warn;
+        all.bad += group.envs_summary.bad;
+    }
+    all
+}
+
+fn counts(envs: &wire::EnvsSummary) -> String {
+    format!("{}/{}/{}", envs.ok, envs.warn, envs.bad)
+}
+
+/// The worst of the threads that have not ended of their own accord.
+fn threads(run: &wire::Run) -> (anstyle::Style, String) {
+    let watched = || run.threads.iter().filter(|thread| !thread.clean);
+    if watched().next().is_none() {
+        return (DIM, "–".to_owned());
+    }
+    if watched().any(|thread| thread.state == "dead") {
+        return (RED.bold(), "✗".to_owned());
+    }
+    if watched().all(|thread| thread.state == "alive") {
+        (paint::GREEN, "✓".to_owned())
+    } else {
+        (DIM, "?".to_owned())
+    }
+}
+
+fn sheet(run: &wire::Run) -> String {
+    let mut text = String::new();
+    let (style, fresh) = freshness(run);
+    let state = styled(paint::of_state(run.state), run.state.as_str());
+    line(&mut text, &format!("{}  {state}  {}", styled(BOLD, &clean(&run.run)), styled(style, &fresh)));
+    text.push_str(&facts(run).text(2));
+    let mut threads = Table::bare();
+    for thread in &run.threads {
+        threads.row(thread_row(thread));
+    }
+    section(&mut text, "threads", &threads);
+    section(&mut text, "environments", &environments(run));
+    let mut series = Table::bare();
+    for (name, seen) in &run.series {
+        let events = format!("{} events", seen.events);
+        series.row(vec![(PLAIN, clean(name)), (PLAIN, events), (PLAIN, format!("last {} s ago", seen.age_s))]);
+    }
+    section(&mut text, "events", &series);
+    let mut alerts = Table::bare();
+    for alert in &run.alerts {
+        alerts.row(vec![
+            (paint::of_health(alert.health), alert.health.to_string()),
+            (PLAIN, subject(alert)),
+            (PLAIN, clean(&alert.reason)),
+            (DIM, format!("since {}", time(alert.since))),
+        ]);
+    }
+    section(&mut text, "alerts", &alerts);
+    if let Some(event) = &run.last_event {
+        line(&mut text, &styled(DIM, "last event"));
+        line(&mut text, &format!("  {}", clean(&event.to_string())));
+    }
+    text
+}
+
+fn section(text: &mut String, title: &str, table: &Table) {
+    let rows = table.text(2);
+    if !rows.is_empty() {
+        line(text, &styled(DIM, title));
+        text.push_str(&rows);
+    }
+}
+
+fn facts(run: &wire::Run) -> Table {
+    let mut facts = Table::bare();
+    let mut fact = |name: &str, value: String| facts.row(vec![(DIM, name.to_owned()), (PLAIN, value)]);
+    fact("team", if run.unrouted { format!("{}, and nobody is told", clean(&run.team)) } else { clean(&run.team) });
+    let ended = run.ended_at.map(|at| format!(", ended {}", time(at))).unwrap_or_default();
+    fact("attempt", format!("{}, began {}{ended}", run.attempt, time(run.began_at)));
+    if let Some(command) = &run.command {
+        fact("command", clean(command));
+    }
+    let labels: Vec<String> = run.labels.iter().map(|(key, value)| clean(&format!("{key}={value}"))).collect();
+    if !labels.is_empty() {
+        fact("labels", labels.join(" "));
+    }
+    let per_episode = run.episode_s.map(|s| format!(", {s} s an episode")).unwrap_or_default();
+    fact("runtime", format!("{} (active {} s{per_episode})", run.runtime, run.active_s));
+    fact("process", process(run));
+    for member in run.members.iter().filter(|_| run.members.len() > 1) {
+        fact("member", format!("{}, {}", place(member), member.freshness.status));
+    }
+    if run.step.is_some() || run.max_steps.is_some() {
+        fact("step", steps(run));
+    }
+    if let Some(episodes) = run.episodes {
+        fact("episodes", episodes.to_string());
+    }
+    if let Some(phase) = &run.phase {
+        fact("phase", clean(phase));
+    }
+    let lost = if run.lost_events > 0 { format!(", {} lost on the way", run.lost_events) } else { String::new() };
+    fact("events", format!("{}{lost}", run.events));
+    // The contract's bound for a skew that matters.
+    if let Some(skew_s) = run.skew_s.filter(|skew_s| skew_s.abs() > 5.0) {
+        fact(
+            "clock",
+            format!("the sender's clock is {} s {}", skew_s.abs(), if skew_s > 0.0 { "behind" } else { "ahead" }),
+        );
+    }
+    if let Some(incident) = &run.incident {
+        fact(
+            "incident",
+            format!("{} since {}: {}", clean(&incident.id), time(incident.opened_at), clean(&incident.summary)),
+        );
+    }
+    facts
+}
+
+/// Whether the process lives, in words.
+pub(super) fn process(run: &wire::Run) -> String {
+    let place = run.members.first().filter(|_| run.members.len() == 1).map(place);
+    let place = place.filter(|place| !place.is_empty()).map(|place| format!(" ({place})")).unwrap_or_default();
+    let liveness = &run.liveness;
+    let words = liveness.cause.as_deref().or(liveness.why.as_deref());
+    match (words, liveness.at) {
+        (Some(words), Some(at)) => format!("{}{place}: {} at {}", liveness.state, clean(words), time(at)),
+        (Some(words), None) => format!("{}{place}: {}", liveness.state, clean(words)),
+        _ => format!("{}{place}", liveness.state),
+    }
+}
+
+fn place(member: &wire::Member) -> String {
+    let host = member.host.as_deref().map(clean);
+    let pid = member.pid.map(|pid| format!("pid {pid}"));
+    let rank = member.rank.map(|rank| format!("rank {rank}"));
+    [host, pid, rank].into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// A thread's icon, name, id and what is known of it.
+pub(super) fn thread_row(thread: &wire::Thread) -> Vec<(anstyle::Style, String)> {
+    let (style, icon, words) = match (thread.state.as_str(), thread.clean) {
+        ("alive", _) => (paint::GREEN, "✓", "alive".to_owned()),
+        ("dead", true) => (DIM, "✓", "ended, its work done".to_owned()),
+        ("dead", false) => (RED.bold(), "✗", format!("dead: {}", thread.why.as_deref().unwrap_or("gone"))),
+        _ => (DIM, "?", format!("unknown: {}", thread.why.as_deref().unwrap_or("not seen"))),
+    };
+    let tid = thread.tid.map_or("–".to_owned(), |tid| format!("tid {tid}"));
+    let since = format!("since {}", time(thread.at));
+    vec![(style, icon.to_owned()), (PLAIN, clean(&thread.thread)), (PLAIN, tid), (style, clean(&words)), (DIM, since)]
+}
+
+fn environments(run: &wire::Run) -> Table {
+    let mut table = Table::bare();
+    let own = (!run.envs.is_empty()).then_some((None, &run.envs, &run.envs_summary));
+    let groups = run.groups.iter().map(|(name, group)| (Some(name), &group.envs, &group.envs_summary));
+    for (group, envs, summary) in own.into_iter().chain(groups) {
+        let name = group.map_or("no group".to_owned(), |group| format!("group {}", clean(group)));
+        let ages = match (summary.worst_age_s, summary.mean_age_s) {
+            (Some(worst), Some(mean)) => format!("worst {worst} s, mean {mean} s"),
+            _ => "none seen".to_owned(),
+        };
+        let words = format!("{} ok, {} warn, {} bad", summary.ok, summary.warn, summary.bad);
+        table.row(vec![(PLAIN, name), (PLAIN, words), (PLAIN, ages)]);
+        let mut unwell: Vec<_> = envs.iter().filter(|(_, env)| env.status.as_deref() != Some("OK")).collect();
+        // Never seen first, then the oldest.
+        unwell.sort_by(|(_, a), (_, b)| {
+            let age = |env: &wire::Env| env.age_s.unwrap_or(f64::INFINITY);
+            age(b).total_cmp(&age(a))
+        });
+        for (env, seen) in unwell.iter().take(ENVS_LISTED_MAX) {
+            let status = seen.status.as_deref().unwrap_or("waiting");
+            let age = seen.age_s.map_or("never seen".to_owned(), |age_s| format!("last {age_s} s ago"));
+            table.row(vec![
+                (PLAIN, format!("  env {env}")),
+                (paint::of_freshness(status), status.to_owned()),
+                (PLAIN, age),
+            ]);
+        }
+        if unwell.len() > ENVS_LISTED_MAX {
+            table.row(vec![(DIM, format!("  and {} more that are not well", unwell.len() - ENVS_LISTED_MAX))]);
+        }
+    }
+    table
+}
+
+/// A check and what it looked at: `env_freshness of env 3 of group A`.
+pub(super) fn subject(alert: &wire::Alert) -> String {
+    let subject = &alert.subject;
+    let parts = [
+        subject.env.map(|env| format!("env {env}")),
+        subject.group.as_ref().map(|group| format!("group {group}")),
+        subject.series.as_ref().map(|series| format!("series {series}")),
+        subject.thread.as_ref().map(|thread| format!("thread {thread}")),
+        subject.rank.map(|rank| format!("rank {rank}")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    clean(&if parts.is_empty() { alert.check.clone() } else { format!("{} of {}", alert.check, parts.join(" of ")) })
+}
+
+/// A time to the second.
+pub(super) fn time(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}

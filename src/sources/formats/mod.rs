@@ -1,0 +1,5 @@
+//! The formats telemetry is written in, each read into the same events.
+
+mod native;
+
+pub use native::NativeFormat;

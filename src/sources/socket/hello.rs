@@ -1,0 +1,114 @@
+//! The optional first line of a connection, and its answer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::names::Name;
+use crate::domain::status::StatusView;
+
+/// The version of the hello that is spoken here.
+pub const PROTOCOL: u32 = 1;
+
+/// `{"hello":1,"run":"..","watch":"peer","ack":true}`: what a sender wants of its connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The version of the hello: [`PROTOCOL`].
+    pub hello: u32,
+    /// The run of lines that name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// `peer` makes the process at the other end a member of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<String>,
+    /// Whether each lifecycle line is to be answered once it is in the journal.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ack: bool,
+}
+
+/// What the engine says of itself to whoever says hello.
+#[derive(Debug, Clone)]
+pub struct HelloInfo {
+    /// Its version.
+    pub version: &'static str,
+    /// Its process.
+    pub pid: u32,
+    /// Where its API is, if it has one.
+    pub url: Option<String>,
+    /// This host, by the name that members of it are known by.
+    pub host: Name,
+}
+
+/// The answer to a hello.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelloAnswer {
+    /// The version of the hello that was understood.
+    pub hello: u32,
+    /// The engine's version.
+    pub version: String,
+    /// The engine's process.
+    pub pid: u32,
+    /// Where the engine's API is, if it has one.
+    pub url: Option<String>,
+    /// Where the engine sends to.
+    pub sinks: Vec<HelloSink>,
+}
+
+/// One sink, as a hello tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelloSink {
+    /// The key the engine knows it by: `vision/slack`, `desktop`.
+    pub sink: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where it sends, without secrets.
+    pub target: String,
+    /// Why it is disabled.
+    pub disabled: Option<String>,
+}
+
+impl HelloInfo {
+    pub(super) fn answer(&self, status: &StatusView) -> HelloAnswer {
+        let sinks = status.sinks.iter().map(|sink| HelloSink {
+            sink: sink.sink.to_string(),
+            kind: sink.kind.to_owned(),
+            target: sink.target.clone(),
+            disabled: sink.disabled.clone(),
+        });
+        HelloAnswer {
+            hello: PROTOCOL,
+            version: self.version.to_owned(),
+            pid: self.pid,
+            url: self.url.clone(),
+            sinks: sinks.collect(),
+        }
+    }
+}
+
+impl Hello {
+    /// The hello in a connection's first line; `None` if that is an event.
+    ///
+    /// # Errors
+    /// It is a hello, and cannot be understood.
+    pub(super) fn in_line(line: &[u8]) -> Option<Result<Hello, String>> {
+        let value: serde_json::Value = serde_json::from_slice(line).ok()?;
+        if value.get("hello").is_none() || value.get("type").is_some() {
+            return None;
+        }
+        Some(Self::understood(value))
+    }
+
+    fn understood(value: serde_json::Value) -> Result<Hello, String> {
+        let hello: Hello = serde_json::from_value(value).map_err(|error| format!("the hello is wrong: {error}"))?;
+        if hello.hello != PROTOCOL {
+            return Err(format!("hello {} is not known here: this engine speaks hello {PROTOCOL}", hello.hello));
+        }
+        match hello.watch.as_deref() {
+            None => Ok(hello),
+            Some("peer") if hello.run.is_none() => {
+                Err("`watch` needs `run`: the run the peer is a member of".to_owned())
+            }
+            Some("peer") => Ok(hello),
+            Some(other) => Err(format!("`watch` must be \"peer\", found \"{other}\"")),
+        }
+    }
+}
