@@ -52,3 +52,8 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
 pub const MAILBOX_MESSAGES_MAX: usize = 16;
 /// Bytes a telemetry reader asks for at once: the socket outruns the parser at this size already.
 pub const READ_BYTES: usize = 64 * 1024;
+/// Between two looks at a process or thread whose end the kernel cannot announce (TELE-703).
+pub const PROBE_INTERVAL: Duration = Duration::from_millis(250);
+/// Looks, 10 ms apart, at a zombie whose exit status cannot be read before its parent reaps it: a
+/// parent that waits does so within milliseconds, and a death must not be told late for its cause.
+pub const EXIT_STATUS_TRIES: usize = 20;
