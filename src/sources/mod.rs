@@ -1,0 +1,3 @@
+//! Ways in: where events come from.
+
+pub mod child;
