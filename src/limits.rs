@@ -104,3 +104,21 @@ pub const CONFIG_DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 pub const SINKS_MAX: usize = 64;
 /// The path of a unix socket, as `sockaddr_un` has room for it (108 bytes, the last one zero).
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// Between two looks at a process or thread whose end the kernel cannot announce (TELE-703).
+pub const PROBE_INTERVAL: Duration = Duration::from_millis(250);
+/// Looks, 10 ms apart, at a zombie whose exit status cannot be read before its parent reaps it: a
+/// parent that waits does so within milliseconds, and a death must not be told late for its cause.
+pub const EXIT_STATUS_TRIES: usize = 20;
+/// A SIGINT explains an end that follows within this time: a trainer that stops gracefully writes
+/// its checkpoint first. One that it caught and outlived for longer explains nothing.
+pub const CANCEL_WINDOW: Duration = Duration::from_secs(600);
+/// Characters kept of a command line: enough for its script and arguments, too few to flood a message.
+pub const COMMAND_CHARS_MAX: usize = 2000;
+/// How long `run` waits for the engine to write down that its command began or ended (contract: 5 s).
+pub const LIFECYCLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long `run` waits at its end for delivery by an engine it carries (contract: 10 s).
+pub const FINISH_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an engine may take to say hello on its socket: it is on this host, so longer is "stuck".
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest pause between two tries to reach an engine that is gone.
+pub const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(10);

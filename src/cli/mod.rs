@@ -3,6 +3,8 @@
 pub mod check;
 pub mod explain;
 mod paint;
+#[cfg(test)]
+mod tests;
 pub mod run;
 pub mod sinks;
 pub mod status;

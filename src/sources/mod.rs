@@ -4,6 +4,7 @@
 //!
 //! [`Intake`]: crate::ports::Intake
 
+pub mod child;
 #[cfg(test)]
 pub(crate) mod fakes;
 pub mod formats;

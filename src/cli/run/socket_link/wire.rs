@@ -1,0 +1,91 @@
+//! The lines on the engine's socket, as JSON.
+
+use runwatch_plugin::OomEvidence;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::{SinkLine, SinkTrust};
+use crate::domain::event::{Event, Meaning};
+
+/// The first line of a connection.
+pub(super) fn hello(run: &str) -> String {
+    json!({ "hello": 1, "run": run, "ack": true }).to_string()
+}
+
+/// The engine's answer to it.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Greeting {
+    /// The protocol's version.
+    pub hello: u32,
+    /// The engine's process.
+    pub pid: u32,
+    /// Its sinks.
+    #[serde(default)]
+    pub sinks: Vec<GreetingSink>,
+}
+
+/// One sink in it.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct GreetingSink {
+    sink: String,
+    #[serde(default)]
+    target: String,
+    #[serde(default)]
+    disabled: Option<String>,
+    #[serde(default)]
+    tested: bool,
+}
+
+/// The engine's answer to a lifecycle line.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Answer {
+    /// Why it was not taken.
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
+impl From<GreetingSink> for SinkLine {
+    fn from(sink: GreetingSink) -> SinkLine {
+        let trust = match sink.disabled {
+            Some(why) => SinkTrust::Disabled(why),
+            None if sink.tested => SinkTrust::Tested,
+            None => SinkTrust::Untested,
+        };
+        SinkLine { sink: sink.sink, target: sink.target, trust }
+    }
+}
+
+/// A lifecycle event of a process as a line; `None` for every other event.
+pub(super) fn line(event: &Event) -> Option<String> {
+    let data = match &event.meaning {
+        Meaning::ProcessStarted(started) => json!({
+            "command": started.command,
+            "labels": started.labels,
+            "team": started.team.as_deref(),
+            "declared": {
+                "stale_s": started.declared.stale.map(|stale| stale.as_secs_f64()),
+                "startup_s": started.declared.startup.map(|startup| startup.as_secs_f64()),
+            },
+            "threads": started.threads,
+            "promised": started.promised,
+        }),
+        Meaning::ProcessEnded(ended) => json!({
+            "exit": {
+                "code": ended.exit.code,
+                "signal": ended.exit.signal,
+                "core": ended.exit.core,
+                "oom": ended.exit.oom.map(OomEvidence::as_str),
+            },
+            "cancelled": ended.cancelled,
+        }),
+        _ => return None,
+    };
+    let line: Value = json!({
+        "type": &*event.series,
+        "run": &*event.run,
+        "pid": event.pid,
+        "host": event.host.as_deref(),
+        "data": data,
+    });
+    Some(line.to_string())
+}

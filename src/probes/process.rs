@@ -1,0 +1,180 @@
+//! Processes: is it there, is it the one that was meant, how did it end.
+//!
+//! A process has ended when its pidfd says so, not when its state is `Z` (a leader may end before
+//! its threads), and not when `/proc` shows nothing (it may be hidden). Where the kernel has no
+//! pidfd the `stat` file is looked at instead, on one descriptor that is held.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::stat::{Stat, StatFile, is_gone};
+use super::{Follow, sys};
+use crate::domain::liveness::{DeathCause, Exit, Sighting, UnknownWhy};
+use crate::limits::{EXIT_STATUS_TRIES, PROBE_INTERVAL};
+
+/// Between two looks at a zombie whose status cannot be read yet.
+const STATUS_PAUSE: Duration = Duration::from_millis(10);
+
+/// Looks once.
+pub(super) async fn look(pid: u32, start_ticks: Option<u64>, follow: Follow) -> Sighting {
+    match attach(pid, start_ticks, follow) {
+        Ok(attached) if attached.has_ended() => {
+            Sighting::Ended(attached.cause(pid, start_ticks.unwrap_or(attached.stat.start_ticks)).await)
+        }
+        Ok(attached) => Sighting::Found { start_ticks: attached.stat.start_ticks, id: pid },
+        Err(sighting) => sighting,
+    }
+}
+
+/// Waits for the end of the process `pid` that started at `start_ticks`.
+pub(super) async fn ended(pid: u32, start_ticks: u64, follow: Follow) -> Sighting {
+    let mut attached = match attach(pid, Some(start_ticks), follow) {
+        Ok(attached) => attached,
+        Err(sighting) => return sighting,
+    };
+    if let Some(pidfd) = attached.pidfd.take() {
+        match wait_readable(pidfd).await {
+            Ok(pidfd) => {
+                attached.pidfd = Some(pidfd);
+                return Sighting::Ended(attached.cause(pid, start_ticks).await);
+            }
+            // The poller takes no more descriptors: looking from time to time needs none of it.
+            Err(error) => tracing::debug!(pid, %error, "a process is polled: its pidfd cannot be waited for"),
+        }
+    }
+    loop {
+        match attached.file.read() {
+            Ok(stat) if stat.is_ended_process() => return Sighting::Ended(attached.cause(pid, start_ticks).await),
+            Ok(_) => sleep(PROBE_INTERVAL).await,
+            Err(error) if is_gone(&error) => return Sighting::Ended(attached.cause(pid, start_ticks).await),
+            Err(error) => return hidden(&error),
+        }
+    }
+}
+
+/// Waits until a pidfd is readable, which it stays.
+///
+/// # Errors
+/// The runtime's poller refuses it.
+pub(super) async fn wait_readable(pidfd: OwnedFd) -> io::Result<OwnedFd> {
+    let watched = sys::watch(pidfd)?;
+    loop {
+        let mut guard = watched.readable().await?;
+        if sys::has_ended(watched.get_ref().as_fd())? {
+            drop(guard);
+            return Ok(watched.into_inner());
+        }
+        guard.clear_ready();
+    }
+}
+
+/// A process that is held on to.
+struct Attached {
+    /// Absent where the kernel has none, or descriptors have run out.
+    pidfd: Option<OwnedFd>,
+    file: StatFile,
+    stat: Stat,
+}
+
+/// Holds on to the process `pid`, if it is the one that started at `start_ticks`.
+///
+/// The pidfd is opened before the start time is compared: a process that is still itself after
+/// that was so before, hence the descriptor is its own, whatever happens to the pid later.
+fn attach(pid: u32, start_ticks: Option<u64>, follow: Follow) -> Result<Attached, Sighting> {
+    let pidfd = match sys::open_process(pid) {
+        Ok(pidfd) => Some(pidfd).filter(|_| follow == Follow::Events),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ESRCH) => return Err(gone(start_ticks)),
+            // There is no process of this pid, only a thread of another one.
+            Some(libc::EINVAL | libc::ENOENT) => return Err(start_ticks.map_or(gone(None), |_| replaced())),
+            _ => None,
+        },
+    };
+    let file = StatFile::of_process(pid);
+    match file.and_then(|file| Ok((file.read()?, file))) {
+        Ok((stat, _)) if start_ticks.is_some_and(|start_ticks| start_ticks != stat.start_ticks) => Err(replaced()),
+        Ok((stat, file)) => Ok(Attached { pidfd, file, stat }),
+        Err(error) if is_gone(&error) => Err(if lives_unseen(pid, pidfd.as_ref()) {
+            Sighting::Hidden(UnknownWhy::NoPermission)
+        } else {
+            gone(start_ticks)
+        }),
+        Err(error) => Err(hidden(&error)),
+    }
+}
+
+/// Whether a process lives of which `/proc` shows nothing (`hidepid`).
+fn lives_unseen(pid: u32, pidfd: Option<&OwnedFd>) -> bool {
+    match pidfd {
+        // A pidfd that cannot be polled says nothing: not knowing is not death.
+        Some(pidfd) => !sys::has_ended(pidfd.as_fd()).unwrap_or(false),
+        None => sys::to_pid(pid).is_ok_and(|pid| {
+            let answer = rustix::process::test_kill_process(pid);
+            answer != Err(rustix::io::Errno::SRCH)
+        }),
+    }
+}
+
+/// Whether the process or thread `pid` can be seen in `/proc` or is at least known to live.
+pub(super) fn may_live(pid: u32) -> bool {
+    lives_unseen(pid, sys::open_process(pid).ok().as_ref())
+}
+
+impl Attached {
+    fn has_ended(&self) -> bool {
+        match &self.pidfd {
+            Some(pidfd) => sys::has_ended(pidfd.as_fd()).unwrap_or(false),
+            None => self.stat.is_ended_process(),
+        }
+    }
+
+    /// How it ended. Between its end and its reaping only its parent, its own user and root can
+    /// read that; the kernel keeps it for everybody once it is reaped. So a little patience helps.
+    async fn cause(&self, pid: u32, start_ticks: u64) -> DeathCause {
+        for _ in 0..EXIT_STATUS_TRIES {
+            // In this order: a zombie that is reaped between the two looks shows up in the second.
+            let zombie = self.file.read().ok().filter(|stat| stat.start_ticks == start_ticks);
+            let kept = self.pidfd.as_ref().and_then(|pidfd| sys::kept_status(pidfd.as_fd()));
+            let status = kept.or_else(|| zombie?.status.or_else(|| sys::child_status(pid)));
+            if let Some(status) = status {
+                return DeathCause::Exited(exit_of(status));
+            }
+            if zombie.is_none() {
+                break;
+            }
+            sleep(STATUS_PAUSE).await;
+        }
+        tracing::debug!(pid, "a process has ended, and its exit status cannot be read");
+        DeathCause::Gone
+    }
+}
+
+/// A wait status, taken apart.
+fn exit_of(status: i32) -> Exit {
+    match status & 0x7f {
+        0 => Exit::code((status >> 8) & 0xff),
+        signal => Exit { core: status & 0x80 != 0, ..Exit::signal(signal) },
+    }
+}
+
+fn gone(start_ticks: Option<u64>) -> Sighting {
+    match start_ticks {
+        None => Sighting::Hidden(UnknownWhy::AlreadyGone),
+        Some(_) => Sighting::Ended(DeathCause::Gone),
+    }
+}
+
+fn replaced() -> Sighting {
+    Sighting::Ended(DeathCause::Replaced)
+}
+
+/// What an error that is no death means.
+pub(super) fn hidden(error: &io::Error) -> Sighting {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Sighting::Hidden(UnknownWhy::NoPermission),
+        _ => Sighting::Hidden(UnknownWhy::Unsupported),
+    }
+}
