@@ -90,8 +90,6 @@ pub const JOURNAL_UNREADABLE_MAX: usize = 1000;
 pub const JOURNAL_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The write-ahead log is cut to this when it is checkpointed, after one large entry made it long.
 pub const JOURNAL_WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// Incidents in one answer, whatever is asked for: about 10 MB.
-pub const INCIDENTS_LISTED_MAX: usize = 10_000;
 /// How deep evidence may be nested in a stored notification: the JSON reader stops at 128 levels.
 pub const EVIDENCE_DEPTH_MAX: usize = 64;
 /// Numbered copies of damaged journals kept aside; past it a person has to look.

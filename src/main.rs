@@ -1,2 +1,7 @@
-//! main
-fn main() {}
+//! `runwatch`: parses the command line and carries it out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    runwatch::cli::main()
+}

@@ -61,3 +61,13 @@ pub fn stage_stopped(stage: &str, took: Duration, drained: bool) {
 pub fn run_changed(run: &str, attempt: u32, state: &str) {
     tracing::debug!(run, attempt, state, "run changed");
 }
+
+/// A way in failed.
+pub fn source_failed(source: &str, reason: &str) {
+    tracing::error!(source, reason, "a way in failed");
+}
+
+/// The engine's thread panicked.
+pub fn host_panicked() {
+    tracing::error!("the engine's thread panicked");
+}

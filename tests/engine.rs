@@ -143,24 +143,7 @@ fn night<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
 }
 
 fn event(run: &str, meaning: Meaning) -> Event {
-    Event {
-        line: 1,
-        run: run.into(),
-        series: "EPOCH_COMPLETED".into(),
-        meaning,
-        ts: None,
-        env: None,
-        group: None,
-        rank: None,
-        host: None,
-        pid: None,
-        phase: None,
-        step: None,
-        seq: None,
-        episodes: None,
-        message: None,
-        data: None,
-    }
+    Event::bare(run, "EPOCH_COMPLETED", meaning)
 }
 
 async fn send(door: &Door, run: &str, meaning: Meaning) {

@@ -5,6 +5,7 @@
 
 mod door;
 mod graph;
+mod host;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 pub use door::{Door, Undelivered};
+pub use host::{Host, HostError, HostPlan, JournalPlace};
 
 use crate::actors::sink_runner::SinkPlace;
 use crate::clock::Clock;
@@ -99,7 +101,7 @@ impl Engine {
     }
 
     /// Stops upstream first: no more input, then each stage finishes its work.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
         self.door.close();
         for (stage, drain) in &self.graph.drains {
             let before = self.parts.clock.now();

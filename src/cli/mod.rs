@@ -1,10 +1,93 @@
 //! The command line: one file per subcommand.
 
 pub mod check;
+pub mod demo;
+pub mod embedded;
 pub mod explain;
+pub mod outbox;
 mod paint;
-#[cfg(test)]
-mod tests;
 pub mod run;
+pub mod serve;
 pub mod sinks;
 pub mod status;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::client::EngineTarget;
+use crate::config::Environment;
+use crate::plugins::{session_bus_available, sink_types};
+
+/// Watches unattended training runs, and tells the right team, once, what happened and why.
+#[derive(Debug, Parser)]
+#[command(name = "runwatch", version, max_term_width = 100, after_help = "Start with: runwatch run -- python train.py")]
+struct Cli {
+    /// The configuration (default: ./runwatch.toml, then $XDG_CONFIG_HOME/runwatch/runwatch.toml, then built in)
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// An engine's URL; without it the engine of this user on this host
+    #[arg(long, global = true, value_name = "URL", env = "RUNWATCH_URL")]
+    url: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the engine: take telemetry in, watch, tell
+    Serve,
+    /// Run a command and watch it
+    Run(run::RunArgs),
+    /// Show what is watched, or one run
+    Status(status::StatusArgs),
+    /// Show every bound in force on a run, its source, and why the run's state is what it is
+    Explain(explain::ExplainArgs),
+    /// Say all that is wrong with a configuration
+    Check(check::CheckArgs),
+    /// List or test the sinks
+    Sinks(sinks::SinksArgs),
+    /// Watch four small programs finish, be killed, lose a thread and hang
+    Demo,
+    /// Deliver what an earlier `run` left in its journal
+    #[command(hide = true)]
+    Outbox(outbox::OutboxArgs),
+    /// One of the demo's programs
+    #[command(hide = true)]
+    DemoChild(demo::DemoChildArgs),
+}
+
+/// Parses the command line and carries it out. Exit codes: 0 fine, 1 the answer is no, 2 usage.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    words::log_to_stderr(matches!(cli.command, Command::Serve));
+    let env = Environment::of_process(session_bus_available());
+    let config = cli.config.as_deref();
+    match cli.command {
+        Command::Serve => serve::run(config, &env),
+        Command::Run(args) => embedded::run(args, config, &env),
+        Command::Status(args) => match target(cli.url, config, &env) {
+            Some(target) => words::block_on(status::run(args, target)),
+            None => ExitCode::FAILURE,
+        },
+        Command::Explain(args) => match target(cli.url, config, &env) {
+            Some(target) => words::block_on(explain::run(args, target)),
+            None => ExitCode::FAILURE,
+        },
+        Command::Check(args) => check::run(&args, config, sink_types(), &env),
+        Command::Sinks(args) => sinks::run(&args, config, sink_types(), &env),
+        Command::Demo => demo::run(),
+        Command::Outbox(args) => outbox::run(&args, config, &env),
+        Command::DemoChild(args) => demo::child(&args),
+    }
+}
+
+/// The engine that is meant: by URL, else by the socket of the configuration.
+fn target(url: Option<String>, config: Option<&Path>, env: &Environment) -> Option<EngineTarget> {
+    let settings = words::configuration(config, env, false)?;
+    Some(EngineTarget { url, socket: settings.engine.socket })
+}

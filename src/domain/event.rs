@@ -186,6 +186,30 @@ pub struct Refused {
     pub error: String,
 }
 
+impl Event {
+    /// An event of which nothing is known but what it means.
+    pub fn bare(run: &str, series: &str, meaning: Meaning) -> Event {
+        Event {
+            line: 1,
+            run: run.into(),
+            series: series.into(),
+            meaning,
+            ts: None,
+            env: None,
+            group: None,
+            rank: None,
+            host: None,
+            pid: None,
+            phase: None,
+            step: None,
+            seq: None,
+            episodes: None,
+            message: None,
+            data: None,
+        }
+    }
+}
+
 impl Meaning {
     /// Whether the event refreshes freshness.
     pub fn refreshes(&self) -> bool {

@@ -53,6 +53,13 @@ pub enum LinkError {
     },
 }
 
+impl LinkError {
+    /// Whether there simply is no engine.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, LinkError::Absent { .. })
+    }
+}
+
 /// A link over an engine's unix socket.
 #[derive(Debug)]
 pub struct SocketLink {

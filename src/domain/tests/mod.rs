@@ -203,24 +203,7 @@ impl Night {
 }
 
 fn event(series: &str, meaning: Meaning) -> Event {
-    Event {
-        line: 1,
-        run: "ppo".into(),
-        series: series.into(),
-        meaning,
-        ts: None,
-        env: None,
-        group: None,
-        rank: None,
-        host: None,
-        pid: None,
-        phase: None,
-        step: None,
-        seq: None,
-        episodes: None,
-        message: None,
-        data: None,
-    }
+    Event::bare("ppo", series, meaning)
 }
 
 fn metric() -> Event {

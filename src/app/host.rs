@@ -1,0 +1,295 @@
+//! An engine with everything around it, on a thread of its own: journal, sinks, sources, API.
+//!
+//! `serve` has one, `run` and `demo` carry one inside. It is ready when `start` returns: the journal
+//! is taken up, the socket and the port are open.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::{Door, Engine, Parts};
+use crate::actors::sink_runner::SinkPlace;
+use crate::api::{ApiConfig, ApiError, ApiServer, EngineInfo};
+use crate::clock::Clock;
+use crate::config::{Config, SinkConfig};
+use crate::domain::health::HostIdentity;
+use crate::journal::{MemoryJournal, SqliteJournal};
+use crate::ports::{Journal, JournalError};
+use crate::probes::{Host as Machine, SystemProbe};
+use crate::sources::socket::{HelloInfo, SocketError, SocketServer};
+use crate::telemetry;
+
+/// Threads that deliver, look and read sockets. They wait most of the time.
+const IO_THREADS: usize = 2;
+/// Requests under way may take this long when the engine stops.
+const API_GRACE: Duration = Duration::from_secs(2);
+
+/// What is to be hosted.
+#[derive(Debug)]
+pub struct HostPlan {
+    /// Teams and sinks.
+    pub config: Config,
+    /// Where the journal is.
+    pub journal: JournalPlace,
+    /// The unix socket, if there is to be one.
+    pub socket: Option<PathBuf>,
+    /// The API's address, if there is to be one.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Where a journal is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JournalPlace {
+    /// In this directory, which is locked.
+    Disk(PathBuf),
+    /// In memory: what is not delivered is lost with the program.
+    Memory,
+}
+
+/// A hosted engine.
+pub struct Host {
+    door: Arc<Door>,
+    api: Option<SocketAddr>,
+    socket: Option<PathBuf>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Why there is no engine, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct HostError {
+    message: String,
+    hint: Option<String>,
+    in_use: bool,
+}
+
+/// What the engine's thread says when it is ready.
+struct Ready {
+    door: Arc<Door>,
+    api: Option<SocketAddr>,
+}
+
+impl Host {
+    /// Starts the engine; it is ready when this returns. Not to be called from async code: it waits.
+    ///
+    /// # Errors
+    /// The journal, the socket or the port is not to be had, or `/proc` is not there.
+    pub fn start(plan: HostPlan, clock: Clock) -> Result<Host, HostError> {
+        let (ready, readiness) = std::sync::mpsc::sync_channel(1);
+        let (stop, stopped) = oneshot::channel();
+        let socket = plan.socket.clone();
+        let thread = std::thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(move || host(plan, clock, &ready, stopped))
+            .map_err(|error| HostError::new(format!("cannot start the engine's thread: {error}")))?;
+        let gone = || Err(HostError::new("the engine's thread ended before it was ready".to_owned()));
+        match readiness.recv().unwrap_or_else(|_| gone()) {
+            Ok(Ready { door, api }) => Ok(Host { door, api, socket, stop: Some(stop), thread: Some(thread) }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The engine's doors.
+    pub fn door(&self) -> Arc<Door> {
+        self.door.clone()
+    }
+
+    /// Where the API is served.
+    pub fn api(&self) -> Option<SocketAddr> {
+        self.api
+    }
+
+    /// Where the unix socket is.
+    pub fn socket(&self) -> Option<PathBuf> {
+        self.socket.clone()
+    }
+
+    /// Stops upstream first and waits for it. What is not delivered stays in the journal.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // A thread that has ended already needs no word.
+            stop.send(()).unwrap_or_default();
+        }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            telemetry::host_panicked();
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The engine's thread.
+fn host(
+    plan: HostPlan,
+    clock: Clock,
+    ready: &std::sync::mpsc::SyncSender<Result<Ready, HostError>>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let io = match Builder::new_multi_thread().worker_threads(IO_THREADS).thread_name("io").enable_all().build() {
+        Ok(io) => io,
+        Err(error) => return report(ready, Err(HostError::new(format!("cannot start threads: {error}")))),
+    };
+    let system = actix_rt::System::new();
+    system.block_on(async {
+        match Hosted::start(plan, clock, &io).await {
+            Ok((hosted, said)) => {
+                report(ready, Ok(said));
+                hosted.run(stopped).await;
+            }
+            Err(error) => report(ready, Err(error)),
+        }
+    });
+    // A sink that hangs must not hold up the end; what it did not deliver is in the journal.
+    io.shutdown_background();
+}
+
+fn report(ready: &std::sync::mpsc::SyncSender<Result<Ready, HostError>>, what: Result<Ready, HostError>) {
+    // Whoever started the engine waits for this word; if it went away, nobody is left to tell.
+    ready.send(what).unwrap_or_default();
+}
+
+/// The parts of a host that live on the engine's thread.
+struct Hosted {
+    engine: Engine,
+    api: Option<ApiServer>,
+    stop_sources: CancellationToken,
+    socket: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Hosted {
+    async fn start(plan: HostPlan, clock: Clock, io: &Runtime) -> Result<(Hosted, Ready), HostError> {
+        let machine = Machine::read().map_err(HostError::no_proc)?;
+        let journal = open_journal(&plan.journal)?;
+        let parts = Parts {
+            teams: plan.config.teams.clone().into(),
+            external_url: plan.config.engine.external_url.clone(),
+            clock,
+            journal,
+            probe: Arc::new(SystemProbe::new()),
+            sinks: plan.config.sinks.values().map(open_sink).collect(),
+            io: io.handle().clone(),
+            identity: HostIdentity { host: machine.name.clone(), boot_id: machine.boot_id.clone() },
+        };
+        let engine = Engine::start(parts).await.map_err(HostError::of_journal)?;
+        let door = engine.door();
+        let info = EngineInfo { pid: std::process::id(), host: machine.name.clone() };
+        let api = match plan.listen {
+            Some(listen) => {
+                let config = ApiConfig { listen, workers: 1, grace: API_GRACE };
+                Some(ApiServer::bind(&config, door.clone(), door.clone(), info).map_err(HostError::of_api)?)
+            }
+            None => None,
+        };
+        let hello = HelloInfo {
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            url: api.as_ref().map(ApiServer::url),
+            host: machine.name,
+        };
+        let stop_sources = CancellationToken::new();
+        let socket = match &plan.socket {
+            Some(path) => {
+                let _inside = io.enter();
+                let server =
+                    SocketServer::bind(path, door.clone(), door.clone(), hello).map_err(HostError::of_socket)?;
+                Some(io.spawn(server.run(stop_sources.clone())))
+            }
+            None => None,
+        };
+        let ready = Ready { door, api: api.as_ref().map(ApiServer::addr) };
+        Ok((Hosted { engine, api, stop_sources, socket }, ready))
+    }
+
+    /// Runs until it is to stop, then stops upstream first.
+    async fn run(mut self, stopped: oneshot::Receiver<()>) {
+        self.engine.run(async { stopped.await.unwrap_or_default() }).await;
+        self.stop_sources.cancel();
+        if let Some(socket) = self.socket
+            && let Err(error) = socket.await
+        {
+            telemetry::source_failed("socket", &error.to_string());
+        }
+        if let Some(api) = self.api
+            && let Err(error) = api.stop().await
+        {
+            telemetry::source_failed("http", &error.to_string());
+        }
+        self.engine.stop().await;
+    }
+}
+
+fn open_journal(place: &JournalPlace) -> Result<Arc<dyn Journal>, HostError> {
+    match place {
+        JournalPlace::Memory => Ok(Arc::new(MemoryJournal::new())),
+        JournalPlace::Disk(state_dir) => {
+            let opened = SqliteJournal::open(state_dir).map_err(HostError::of_journal)?;
+            if let Some(path) = &opened.set_aside {
+                telemetry::journal_set_aside(&path.display().to_string());
+            }
+            Ok(Arc::new(opened.journal))
+        }
+    }
+}
+
+/// Opens a sink; one that cannot be opened is disabled, loudly, and the engine goes on.
+fn open_sink(config: &SinkConfig) -> SinkPlace {
+    let sink = config.plan.open().map_err(|error| {
+        telemetry::sink_disabled(&config.key, &error.reason);
+        error.reason
+    });
+    SinkPlace { key: config.key.clone(), kind: config.kind.name, sink, timeout: config.timeout }
+}
+
+impl HostError {
+    /// Whether another engine has the state directory.
+    pub fn is_in_use(&self) -> bool {
+        self.in_use
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    fn new(message: String) -> HostError {
+        HostError { message, hint: None, in_use: false }
+    }
+
+    fn of_journal(error: JournalError) -> HostError {
+        HostError {
+            hint: error.hint(),
+            in_use: matches!(error, JournalError::InUse { .. }),
+            message: error.to_string(),
+        }
+    }
+
+    fn of_api(error: ApiError) -> HostError {
+        HostError { hint: Some(error.hint()), ..HostError::new(error.to_string()) }
+    }
+
+    fn of_socket(error: SocketError) -> HostError {
+        HostError { hint: Some(error.hint().to_owned()), ..HostError::new(error.to_string()) }
+    }
+
+    fn no_proc(error: std::io::Error) -> HostError {
+        let hint = Some("mount /proc: without it no process can be told from another".to_owned());
+        HostError { hint, ..HostError::new(format!("cannot read /proc: {error}")) }
+    }
+}

@@ -1,0 +1,201 @@
+//! The engine that `runwatch run` talks to: the one of this user, or one carried inside.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::run::{self, EngineLink, FinishNote, RunArgs, SinkLine, SinkTrust, SocketLink};
+use super::{outbox, words};
+use crate::app::{Door, Host, HostPlan, JournalPlace, Undelivered};
+use crate::clock::Clock;
+use crate::config::{Config, Environment};
+use crate::domain::event::{Event, EventBatch};
+use crate::ports::{Board, Intake, Origin};
+
+/// The exit code of what is this program's own failure.
+const OWN_FAILURE: u8 = 125;
+/// So many runs of one name may carry an engine at once.
+const TWINS_MAX: usize = 64;
+
+/// Runs a command and watches it.
+pub fn run(args: RunArgs, config: Option<&Path>, env: &Environment) -> ExitCode {
+    let Some(settings) = words::configuration(config, env, false) else { return ExitCode::from(OWN_FAILURE) };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            words::error(&format!("cannot start: {error}"), None);
+            return ExitCode::from(OWN_FAILURE);
+        }
+    };
+    let name = args.run_name();
+    let found = runtime.block_on(SocketLink::connect(&settings.engine.socket, &name));
+    let code = match found {
+        Ok(link) => runtime.block_on(run::run(args, Arc::new(link), Clock::System)),
+        Err(error) => {
+            if !error.is_absent() {
+                words::say(&format!("runwatch: {error}; carrying an engine inside"));
+            }
+            let carried = match Carried::start(settings, &name, config) {
+                Ok(carried) => carried,
+                Err(code) => return code,
+            };
+            let code = runtime.block_on(run::run(args, carried.link(), Clock::System));
+            carried.stop(&runtime, config);
+            code
+        }
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(OWN_FAILURE))
+}
+
+/// An engine inside this program, for one run.
+struct Carried {
+    host: Host,
+    socket: PathBuf,
+    /// Its journal's directory; `None` where it is kept in memory.
+    dir: Option<PathBuf>,
+}
+
+impl Carried {
+    fn start(settings: Config, run: &str, config: Option<&Path>) -> Result<Carried, ExitCode> {
+        let state_dir = settings.engine.state_dir.clone();
+        outbox::pick_up(&state_dir, config);
+        let socket = settings.engine.socket.with_file_name(format!("run-{}.sock", std::process::id()));
+        let start = |config: Config, journal| {
+            Host::start(HostPlan { config, journal, socket: Some(socket.clone()), listen: None }, Clock::System)
+        };
+        let mut last = None;
+        for twin in 1..=TWINS_MAX {
+            let dir = state_dir.join("embedded").join(folder_name(run, twin));
+            if let Err(error) = outbox::mark(&dir) {
+                last = Some(format!("cannot write {}: {error}", dir.display()));
+                break;
+            }
+            match start(settings.clone(), JournalPlace::Disk(dir.clone())) {
+                Ok(host) => return Ok(Carried { host, socket, dir: Some(dir) }),
+                Err(error) if error.is_in_use() => last = Some(error.to_string()),
+                Err(error) => {
+                    last = Some(error.to_string());
+                    break;
+                }
+            }
+        }
+        // A journal in memory is better than a run that is not watched, and both than no run.
+        let why = last.unwrap_or_default();
+        words::say(&format!(
+            "runwatch: {why}; watching without a journal: what is not delivered when this program ends is lost"
+        ));
+        match start(settings, JournalPlace::Memory) {
+            Ok(host) => Ok(Carried { host, socket, dir: None }),
+            Err(error) => {
+                words::error(&error, error.hint());
+                Err(ExitCode::from(OWN_FAILURE))
+            }
+        }
+    }
+
+    fn link(&self) -> Arc<dyn EngineLink> {
+        let durable = self.dir.is_some();
+        Arc::new(InsideLink { door: self.host.door(), socket: self.socket.clone(), durable })
+    }
+
+    /// Stops the engine; what it did not deliver goes to a sender of its own.
+    fn stop(self, runtime: &tokio::runtime::Runtime, config: Option<&Path>) {
+        let left = runtime.block_on(self.host.door().delivered(Duration::ZERO));
+        self.host.stop();
+        match self.dir {
+            Some(dir) if left.is_empty() => outbox::unmark(&dir),
+            Some(dir) => outbox::spawn(&dir, config),
+            None => {}
+        }
+    }
+}
+
+/// A folder's name for a run's journal: readable, and another for every other run.
+fn folder_name(run: &str, twin: usize) -> String {
+    let mut name = String::new();
+    for c in run.chars() {
+        match c {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' => name.push(c),
+            other => name.push_str(&format!("~{:x}~", u32::from(other))),
+        }
+    }
+    // File systems take 255 bytes; what is cut off is told apart by its length and sum.
+    if name.len() > 180 {
+        let sum = run.bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+        name.truncate(160);
+        name.push_str(&format!("~{sum:08x}"));
+    }
+    if twin > 1 { format!("{name}.{twin}") } else { name }
+}
+
+/// The way to an engine in the same program.
+struct InsideLink {
+    door: Arc<Door>,
+    socket: PathBuf,
+    durable: bool,
+}
+
+#[async_trait]
+impl EngineLink for InsideLink {
+    fn describe(&self) -> String {
+        "an engine carried inside, which ends with this host".to_owned()
+    }
+
+    async fn sinks(&self) -> Vec<SinkLine> {
+        let status = self.door.status().await;
+        let line = |sink: &crate::domain::status::SinkView| SinkLine {
+            sink: sink.sink.to_string(),
+            target: sink.target.clone(),
+            trust: match (&sink.disabled, sink.last_delivered_at) {
+                (Some(why), _) => SinkTrust::Disabled(why.clone()),
+                (None, Some(_)) => SinkTrust::Tested,
+                (None, None) => SinkTrust::Untested,
+            },
+        };
+        status.sinks.iter().map(line).collect()
+    }
+
+    async fn send(&self, event: Event) -> Result<(), String> {
+        let batch = EventBatch { text: "".into(), events: vec![event] };
+        let taken = self.door.ingest(Origin::Parent, batch).await.map_err(|error| error.to_string())?;
+        taken.rejected.into_iter().next().map_or(Ok(()), |refused| Err(refused.error))
+    }
+
+    async fn finish(&self, limit: Duration) -> FinishNote {
+        let left = self.door.delivered(limit).await;
+        let next = match (left.is_empty(), self.durable) {
+            (true, _) => None,
+            (false, true) => Some("a sender in the background goes on trying for a day".to_owned()),
+            (false, false) => Some("there is no journal, so it is lost".to_owned()),
+        };
+        FinishNote { undelivered: left.iter().map(words_of).collect(), next }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.socket.clone()
+    }
+}
+
+fn words_of(left: &Undelivered) -> String {
+    match &left.failing {
+        Some(why) => format!("{}: {} ({why})", left.sink, left.pending),
+        None => format!("{}: {}", left.sink, left.pending),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_run_has_a_folder_of_its_own() {
+        let names = ["root/train", "root_train", "root~train", "a", "ä", &"x".repeat(200), &"x".repeat(199)];
+        let folders: std::collections::BTreeSet<_> = names.iter().map(|name| folder_name(name, 1)).collect();
+        assert_eq!(folders.len(), names.len());
+        assert!(folders.iter().all(|folder| folder.len() < 255 && !folder.contains('/') && !folder.starts_with('.')));
+        assert_eq!(folder_name("a", 2), "a.2");
+    }
+}

@@ -1,0 +1,59 @@
+//! `runwatch serve`: the engine, until it is told to stop.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{outbox, words};
+use crate::app::{Host, HostPlan, JournalPlace};
+use crate::clock::Clock;
+use crate::config::Environment;
+use crate::probes::raise_descriptor_limit;
+
+/// Runs the engine until SIGTERM or SIGINT. A second one leaves at once.
+pub fn run(config: Option<&Path>, env: &Environment) -> ExitCode {
+    let Some(settings) = words::configuration(config, env, true) else { return ExitCode::FAILURE };
+    if let Err(error) = raise_descriptor_limit() {
+        tracing::warn!(%error, "cannot raise the limit of open files: fewer processes can be watched");
+    }
+    let state_dir = settings.engine.state_dir.clone();
+    outbox::pick_up(&state_dir, config);
+    let plan = HostPlan {
+        journal: JournalPlace::Disk(state_dir.clone()),
+        socket: Some(settings.engine.socket.clone()),
+        listen: Some(settings.engine.listen),
+        config: settings,
+    };
+    let host = match Host::start(plan, Clock::System) {
+        Ok(host) => host,
+        Err(error) => {
+            words::error(&error, error.hint());
+            return ExitCode::FAILURE;
+        }
+    };
+    let url = host.api().map(|api| format!("http://{api}")).unwrap_or_default();
+    let socket = host.socket().map(|socket| socket.display().to_string()).unwrap_or_default();
+    words::say(&format!("runwatch serves at {url} and {socket}; state in {}", state_dir.display()));
+    let stopped = words::block_on(async {
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        // Whoever asks twice means at once; what is not delivered is in the journal.
+        std::thread::spawn(move || {
+            words::block_on(async move {
+                tokio::select! {
+                    _ = term.recv() => {}
+                    _ = int.recv() => {}
+                }
+                std::process::exit(1)
+            })
+        });
+        Ok(ExitCode::SUCCESS)
+    });
+    words::say("runwatch stops; what is not delivered stays in the journal");
+    host.stop();
+    stopped
+}
