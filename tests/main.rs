@@ -6,6 +6,8 @@
 
 mod actix_semantics;
 mod config;
+mod e2e;
 mod engine;
+mod run;
 mod support;
 mod tidy;
