@@ -6,6 +6,7 @@ use actix::{Actor, Context, Handler, ResponseFuture};
 use super::outlet::Outlet;
 use crate::actors::lifecycle::Seat;
 use crate::domain::intake::IntakeMachine;
+use crate::limits::BATCH_EVENTS_MAX;
 use crate::messages::{Drain, EventsAccepted, GetCounts, IngestBatch};
 use crate::ports::Taken;
 
@@ -38,9 +39,19 @@ impl Handler<IngestBatch> for Ingestor {
         if accepted == 0 {
             return Box::pin(async move { Taken { accepted, rejected } });
         }
-        let handed = self.aggregator.hand_over(EventsAccepted { batch, at: message.at });
+        let aggregator = self.aggregator.clone();
+        let mut parts = batch.split(BATCH_EVENTS_MAX).into_iter();
+        // The first part is on its way when this returns; each further one when the one before was taken.
+        let first = parts.next().map(|batch| aggregator.hand_over(EventsAccepted { batch, at: message.at }));
         Box::pin(async move {
-            let refused = handed.await.unwrap_or_default();
+            let mut refused = match first {
+                Some(handed) => handed.await.unwrap_or_default(),
+                None => Vec::new(),
+            };
+            for batch in parts {
+                refused
+                    .extend(aggregator.hand_over(EventsAccepted { batch, at: message.at }).await.unwrap_or_default());
+            }
             let accepted = accepted - refused.len();
             rejected.extend(refused);
             rejected.sort_by_key(|refused| refused.line);

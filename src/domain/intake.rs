@@ -23,6 +23,26 @@ pub struct AcceptedBatch {
     pub moved: Vec<RunId>,
 }
 
+impl AcceptedBatch {
+    /// The same in parts of at most `events` events, in order.
+    pub fn split(self, events: usize) -> Vec<AcceptedBatch> {
+        if self.events.len() <= events {
+            return vec![self];
+        }
+        let AcceptedBatch { text, events: all, runs, new_runs, moved } = self;
+        let mut parts: Vec<AcceptedBatch> = Vec::with_capacity(all.len().div_ceil(events));
+        let mut pairs = all.into_iter().zip(runs).peekable();
+        while pairs.peek().is_some() {
+            let (events, runs) = pairs.by_ref().take(events).unzip();
+            parts.push(AcceptedBatch { text: text.clone(), events, runs, ..AcceptedBatch::default() });
+        }
+        if let Some(first) = parts.first_mut() {
+            (first.new_runs, first.moved) = (new_runs, moved);
+        }
+        parts
+    }
+}
+
 /// Knows every run by team and name.
 #[derive(Debug)]
 pub struct IntakeMachine {
