@@ -60,6 +60,8 @@ pub(super) struct Relay {
 #[derive(Debug)]
 struct State {
     child: Option<Pid>,
+    /// Signals that came while the child was being started: it runs before we know its pid.
+    early: Vec<i32>,
     ended: bool,
     interrupted_at: Option<Moment>,
 }
@@ -67,13 +69,18 @@ struct State {
 impl Relay {
     /// A relay without a child yet.
     pub fn new(clock: Clock) -> Relay {
-        let state = Mutex::new(State { child: None, ended: false, interrupted_at: None });
+        let state = Mutex::new(State { child: None, early: Vec::new(), ended: false, interrupted_at: None });
         Relay { clock, state, hurry: Notify::new() }
     }
 
     /// The child is there.
     pub fn begin(&self, pid: u32) {
-        self.state().child = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let mut state = self.state();
+        state.child = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let early = std::mem::take(&mut state.early);
+        if let Some(child) = state.child {
+            early.into_iter().for_each(|signal| send(child, signal));
+        }
     }
 
     /// The child has ended and is about to be reaped: its pid is nobody's from here on.
@@ -107,8 +114,14 @@ impl Relay {
         if origin.signal == SIGINT {
             state.interrupted_at = Some(self.clock.now().moment);
         }
-        if let Some(child) = state.child.filter(|_| !child_has_it(origin)) {
-            send(child, origin.signal);
+        if child_has_it(origin) {
+            return;
+        }
+        match state.child {
+            Some(child) => send(child, origin.signal),
+            // One of each kind, as the kernel itself would keep them.
+            None if !state.early.contains(&origin.signal) => state.early.push(origin.signal),
+            None => {}
         }
     }
 
