@@ -48,10 +48,45 @@ pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const CONNECTIONS_MAX: usize = 1024;
 /// Run facts are written this often while they change: what a crash may lose of "last seen".
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
-/// Mailbox capacity of an actor: batches, so a few are plenty; the in-flight bound holds first.
-pub const MAILBOX_MESSAGES_MAX: usize = 16;
+/// Mailbox capacity of an actor: more than the batches under way, so that none ever waits for room.
+pub const MAILBOX_MESSAGES_MAX: usize = 128;
 /// Bytes a telemetry reader asks for at once: the socket outruns the parser at this size already.
 pub const READ_BYTES: usize = 64 * 1024;
+
+/// Requests that wait for the journal's writer or reader, each (~5 KiB an entry, 5 MiB in all);
+/// beyond it the callers wait.
+pub const JOURNAL_REQUESTS_MAX: usize = 1024;
+/// Entries written in one transaction: they share one fsync, so that its cost is small beside theirs
+/// already, and more would only make the first of them wait longer.
+pub const JOURNAL_GROUP_MAX: usize = 64;
+/// How long closed incidents, settled deliveries and transitions are kept: a quarter's history.
+pub const JOURNAL_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Old rows are looked for once in so many commits, so that looking is cheap beside the commits.
+pub const JOURNAL_PRUNE_COMMITS: u64 = 256;
+/// Old rows removed from each table at once: at least these, and twice what was written since where
+/// that is more, so that dropping keeps up.
+pub const JOURNAL_PRUNE_ROWS: usize = 1024;
+/// Unreadable rows kept aside for a person to look at.
+pub const JOURNAL_UNREADABLE_MAX: usize = 1000;
+/// How long the journal waits for another program (a backup, a `sqlite3` shell) to let go of its file.
+pub const JOURNAL_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// The write-ahead log is cut to this when it is checkpointed, after one large entry made it long.
+pub const JOURNAL_WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Incidents in one answer, whatever is asked for: about 10 MB.
+pub const INCIDENTS_LISTED_MAX: usize = 10_000;
+/// How deep evidence may be nested in a stored notification: the JSON reader stops at 128 levels.
+pub const EVIDENCE_DEPTH_MAX: usize = 64;
+/// Numbered copies of damaged journals kept aside; past it a person has to look.
+pub const JOURNAL_SET_ASIDE_MAX: u32 = 1000;
+/// A configuration file. A lab of a hundred teams writes some 50 KiB; more is not a configuration.
+pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
+/// A duration in a configuration file: a year. Past it a unit was mistaken, and sums might overflow.
+pub const CONFIG_DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Sinks in one configuration, over all teams: each may hold its part of the outbox in memory.
+pub const SINKS_MAX: usize = 64;
+/// The path of a unix socket, as `sockaddr_un` has room for it (108 bytes, the last one zero).
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+
 /// Between two looks at a process or thread whose end the kernel cannot announce (TELE-703).
 pub const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 /// Looks, 10 ms apart, at a zombie whose exit status cannot be read before its parent reaps it: a

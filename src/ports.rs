@@ -128,8 +128,21 @@ pub struct Recovered {
     pub name: String,
     /// The number of the last incident that was opened.
     pub last_incident: u64,
-    /// When anything was last written.
+    /// When anything was last written: the newest time in anything written, to the microsecond.
     pub last_written_at: Option<Timestamp>,
+    /// Rows that could not be understood. They are kept aside in the journal, out of the way.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A row of the journal that could not be understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// What kind of row: `incident`, `delivery`, `facts`, `verdict`.
+    pub what: &'static str,
+    /// Which one: an id, or `team/run#attempt`.
+    pub key: String,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 /// One run's latest attempt.
@@ -183,6 +196,8 @@ pub enum JournalError {
         path: String,
         /// What the system said.
         reason: String,
+        /// What to do about it; may be empty.
+        hint: String,
     },
     /// Another engine holds the state directory.
     #[error("another engine (pid {pid}) uses the state directory {path}")]
@@ -205,6 +220,25 @@ pub enum JournalError {
     /// The writer is gone: the engine is stopping or was rebuilt.
     #[error("the journal is closed")]
     Closed,
+}
+
+impl JournalError {
+    /// What to do about it, where something can be done.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            JournalError::Io { hint, .. } => Some(hint.clone()).filter(|hint| !hint.is_empty()),
+            JournalError::InUse { pid: 0, .. } => {
+                Some("stop that engine, or give this one another `state_dir`".to_owned())
+            }
+            JournalError::InUse { pid, .. } => {
+                Some(format!("stop that engine (pid {pid}), or give this one another `state_dir`"))
+            }
+            JournalError::Newer { .. } => {
+                Some("use the newer runwatch, or give this one another `state_dir`".to_owned())
+            }
+            JournalError::Closed => None,
+        }
+    }
 }
 
 /// The states a run may be filtered by, with what a query asks.

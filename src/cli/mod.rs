@@ -1,3 +1,5 @@
-//! The command line, one file per subcommand.
+//! The command line: one file per subcommand.
 
+pub mod check;
 pub mod run;
+pub mod sinks;

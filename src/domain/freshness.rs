@@ -10,6 +10,8 @@ pub const SLOW: Duration = Duration::from_secs(2);
 pub const STALE: Duration = Duration::from_secs(5);
 /// TELE-701's connection timeout.
 pub const DISCONNECTED: Duration = Duration::from_secs(10);
+/// No bound is longer than this: a run that may be silent for years is not watched.
+pub const BOUND_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// The deadline of the first event where telemetry was promised.
 pub const STARTUP: Duration = Duration::from_secs(30 * 60);
 
@@ -91,7 +93,7 @@ impl Bounds {
     ) -> Result<Bounds, BoundsError> {
         let bounds = match (slow, stale, disconnected) {
             (None, None, None) => return Ok(base),
-            (Some(slow), None, None) => Bounds::around(slow.mul_f64(2.5), source),
+            (Some(slow), None, None) => Bounds::around(slow.min(BOUND_MAX).mul_f64(2.5), source),
             (None, Some(stale), None) => Bounds::around(stale, source),
             (None, None, Some(disconnected)) => Bounds::around(disconnected / 2, source),
             _ => Bounds {
@@ -107,8 +109,9 @@ impl Bounds {
         Ok(bounds)
     }
 
-    /// Bounds with the ratio 0.4 : 1 : 2 around `stale`.
+    /// Bounds with the ratio 0.4 : 1 : 2 around `stale`, which counts as [`BOUND_MAX`] at the most.
     pub fn around(stale: Duration, source: BoundSource) -> Bounds {
+        let stale = stale.min(BOUND_MAX);
         Bounds { slow: stale.mul_f64(0.4), stale, disconnected: stale * 2, source }
     }
 

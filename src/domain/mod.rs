@@ -3,14 +3,25 @@
 //! Everything that is hard is decided here by state machines of one shape: an input and the time
 //! go in, effects come out, and `next_deadline` says when the machine wants to be asked again.
 
+pub mod aggregate;
+pub mod change;
 pub mod check;
+pub mod deadlines;
 pub mod delivery;
 pub mod event;
 pub mod freshness;
+pub mod health;
 pub mod incident;
+pub mod intake;
 pub mod liveness;
 pub mod names;
+pub mod observation;
+pub mod routing;
 pub mod run;
 pub mod status;
 pub mod team;
 pub mod time;
+pub mod watching;
+
+#[cfg(test)]
+mod tests;

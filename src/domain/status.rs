@@ -1,17 +1,18 @@
 //! The read model: what `status`, the API and the dashboard show, folded from each stage's share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use runwatch_plugin::RunState;
+use runwatch_plugin::{RunState, Severity};
 
 use super::check::Alert;
 use super::freshness::{Bounds, FreshnessStatus};
 use super::incident::Incident;
-use super::liveness::{Exit, Liveness};
-use super::names::Name;
-use super::run::{Member, ThreadVerdict};
+use super::liveness::{Exit, Liveness, ProcessIdentity};
+use super::names::{Name, RunId, RunKey};
+use super::run::{EnvFacts, Member, RunFacts, RunVerdict, ThreadVerdict};
+use super::time::Now;
 
 /// The engine and all it watches, at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -196,6 +197,22 @@ pub struct SinkView {
     pub last_delivered_at: Option<Timestamp>,
 }
 
+impl StatusView {
+    /// What is shown while there is no engine to ask.
+    pub fn not_ready(at: Timestamp, why: &str) -> StatusView {
+        let engine = EngineView {
+            version: env!("CARGO_PKG_VERSION"),
+            ready_since: at,
+            not_ready: Some(why.to_owned()),
+            events: 0,
+            refused: 0,
+            open_incidents: 0,
+            pending_deliveries: 0,
+        };
+        StatusView { at, engine, runs: Vec::new(), sinks: Vec::new() }
+    }
+}
+
 impl EnvsSummary {
     /// The summary over `envs`.
     pub fn over<'v>(envs: impl Iterator<Item = &'v EnvView>) -> EnvsSummary {
@@ -216,5 +233,150 @@ impl EnvsSummary {
         }
         summary.mean_age = (aged > 0).then(|| total / aged);
         summary
+    }
+}
+
+/// Each stage's share of the read model.
+#[derive(Debug, Clone, Default)]
+pub struct Shares {
+    /// The Aggregator's.
+    pub facts: Vec<(RunId, RunFacts)>,
+    /// The HealthEvaluator's.
+    pub verdicts: Vec<(RunId, RunVerdict)>,
+    /// The Router's.
+    pub incidents: Vec<Incident>,
+    /// Runs nobody is told of, by the Router.
+    pub unrouted: Vec<RunId>,
+}
+
+/// Folds the stages' shares into what is shown, worst first, then by name.
+pub fn fold(shares: Shares, now: Now) -> Vec<RunView> {
+    let mut verdicts: HashMap<RunId, RunVerdict> = shares.verdicts.into_iter().collect();
+    let mut incidents: HashMap<RunKey, Incident> =
+        shares.incidents.into_iter().map(|incident| (incident.run.clone(), incident)).collect();
+    let mut views: Vec<RunView> = shares
+        .facts
+        .into_iter()
+        .filter_map(|(run, facts)| {
+            // The evaluator is a batch behind at the most: an attempt it has not seen yet is left for the next look.
+            let verdict = verdicts.remove(&run).filter(|verdict| verdict.attempt == facts.attempt)?;
+            let incident = incidents.remove(&facts.key);
+            Some(run_view(facts, verdict, incident, shares.unrouted.contains(&run), now))
+        })
+        .collect();
+    views.sort_by(|a, b| b.rank().cmp(&a.rank()).then_with(|| a.run.cmp(&b.run)).then_with(|| a.team.cmp(&b.team)));
+    views
+}
+
+fn run_view(facts: RunFacts, verdict: RunVerdict, incident: Option<Incident>, unrouted: bool, now: Now) -> RunView {
+    // Ages of an attempt that is over stand still at its end.
+    let as_of = verdict.ended_at.unwrap_or(now.utc);
+    let age = |at: Timestamp| Duration::try_from(as_of.duration_since(at)).unwrap_or_default();
+    let groups = group_views(&facts, &verdict, age);
+    RunView {
+        freshness: FreshnessView {
+            status: verdict.freshness,
+            age: facts.last_at.map(age),
+            last_at: facts.last_at,
+            bounds: verdict.bounds,
+            startup: verdict.startup,
+        },
+        per_episode: facts
+            .episodes
+            .and_then(|episodes| u32::try_from(episodes).ok())
+            .filter(|episodes| *episodes > 0)
+            .map(|episodes| verdict.active / episodes),
+        series: facts
+            .series
+            .into_iter()
+            .map(|series| SeriesView {
+                series: series.series,
+                age: age(series.last_at),
+                last_at: series.last_at,
+                events: series.events,
+            })
+            .collect(),
+        run: facts.key.name,
+        team: facts.key.team,
+        attempt: facts.attempt,
+        labels: facts.labels,
+        command: facts.command,
+        state: verdict.state,
+        liveness: verdict.liveness,
+        exit: verdict.exit,
+        members: members(facts.members, verdict.process.as_ref()),
+        threads: verdict.threads,
+        began_at: facts.began_at,
+        ended_at: verdict.ended_at,
+        runtime: verdict.runtime,
+        active: verdict.active,
+        step: facts.step,
+        max_steps: facts.max_steps,
+        episodes: facts.episodes,
+        phase: facts.phase,
+        skew_s: facts.skew_s,
+        lost_events: facts.lost_events,
+        events: facts.events,
+        groups,
+        alerts: verdict.alerts,
+        incident,
+        unrouted,
+        last_event: facts.last_event,
+    }
+}
+
+fn members(mut members: Vec<Member>, process: Option<&ProcessIdentity>) -> Vec<Member> {
+    if let Some(process) = process.filter(|_| members.is_empty()) {
+        members.push(Member { host: Some(process.host.clone()), pid: Some(process.pid), rank: None, last_at: None });
+    }
+    members
+}
+
+fn group_views(facts: &RunFacts, verdict: &RunVerdict, age: impl Fn(Timestamp) -> Duration) -> Vec<GroupView> {
+    let status = |at: Timestamp| verdict.bounds.status(age(at));
+    let judged = !matches!(verdict.state, RunState::Paused);
+    let mut views: Vec<GroupView> = facts
+        .groups
+        .iter()
+        .map(|group| GroupView {
+            group: group.group.clone(),
+            freshness: FreshnessView {
+                status: group.last_at.map_or(FreshnessStatus::Waiting, &status),
+                age: group.last_at.map(&age),
+                last_at: group.last_at,
+                bounds: verdict.bounds,
+                startup: verdict.startup,
+            },
+            envs: announced_envs(group.n_envs, &group.envs)
+                .into_iter()
+                .map(|(env, last_at)| {
+                    let word = last_at.filter(|_| judged).and_then(|at| status(at).env_word());
+                    (env, EnvView { status: word, age: last_at.map(&age), last_at })
+                })
+                .collect(),
+        })
+        .collect();
+    for (group, env) in &verdict.missing_envs {
+        if let Some(view) = views.iter_mut().find(|view| view.group == *group) {
+            view.envs.insert(*env, EnvView { status: Some("BAD"), age: None, last_at: None });
+        }
+    }
+    views
+}
+
+/// The environments that were seen, and, where more were announced, the ones still to come.
+fn announced_envs(n_envs: Option<u32>, seen: &[EnvFacts]) -> BTreeMap<u32, Option<Timestamp>> {
+    let mut envs: BTreeMap<u32, Option<Timestamp>> = seen.iter().map(|env| (env.env, Some(env.last_at))).collect();
+    let short = (n_envs.unwrap_or(0) as usize).saturating_sub(envs.len());
+    let absent: Vec<u32> = (0..n_envs.unwrap_or(0)).filter(|env| !envs.contains_key(env)).take(short).collect();
+    envs.extend(absent.into_iter().map(|env| (env, None)));
+    envs
+}
+
+impl RunView {
+    /// How far up the run stands in a list: what is open and bad first.
+    fn rank(&self) -> (bool, Severity, bool) {
+        let worst = self.alerts.iter().filter_map(|alert| alert.health.severity()).max();
+        (self.incident.is_some(), worst.unwrap_or(Severity::Info).max(self.state.severity()), !self.state.is_end())
     }
 }

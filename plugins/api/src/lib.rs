@@ -8,17 +8,20 @@
 mod duration;
 pub mod http;
 mod notification;
+mod phrases;
 mod secret;
 mod settings;
 mod sink;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+pub mod text;
 mod words;
 
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use notification::{
     AlertSummary, DeliveryNote, Evidence, ExitEvidence, Kind, Links, Notification, RunRef, Subject, VERSION,
 };
+pub use phrases::Tone;
 pub use secret::{Secret, SecretError, SecretSource};
 pub use settings::{SettingsError, SinkSettings};
 pub use sink::{OpenError, Receipt, Sink, SinkError, SinkPlan, SinkType};

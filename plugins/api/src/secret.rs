@@ -66,13 +66,13 @@ impl SecretSource {
             (Some((key, SecretValue::List(argv))), None) if key == "command" && !argv.is_empty() => {
                 Ok(SecretSource::Command(argv))
             }
-            _ => Err(EXPECTED.to_owned()),
+            _ => Err(format!("expected {EXPECTED}")),
         }
     }
 }
 
 const EXPECTED: &str =
-    "a secret is a string, { env = \"NAME\" }, { file = \"PATH\" } or { command = [\"PROGRAM\", \"ARG\"] }";
+    "a secret, which is a string, { env = \"NAME\" }, { file = \"PATH\" } or { command = [\"PROGRAM\", \"ARG\"] }";
 
 fn run(argv: &[String]) -> Result<String, SecretError> {
     let Some((program, arguments)) = argv.split_first() else {
@@ -169,7 +169,7 @@ mod tests {
     fn other_forms_say_what_is_expected() {
         for value in ["3", "{ envv = 'A' }", "{ env = 'A', file = 'B' }", "{ command = [] }", "{}"] {
             let error = source(value).err().map(|error| error.message().to_owned()).unwrap_or_default();
-            assert!(error.contains("a secret is a string"), "{value}: {error}");
+            assert!(error.contains("expected a secret, which is a string"), "{value}: {error}");
         }
     }
 

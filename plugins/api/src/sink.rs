@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::notification::Notification;
+use crate::secret::SecretError;
 use crate::settings::{SettingsError, SinkSettings};
 
 /// One configured destination.
@@ -91,6 +92,16 @@ impl SinkError {
     /// A failure that will not pass.
     pub fn refused(reason: impl Into<String>) -> SinkError {
         SinkError::Refused { reason: reason.into() }
+    }
+}
+
+impl OpenError {
+    /// A secret that is not there.
+    pub fn missing(error: &SecretError) -> OpenError {
+        OpenError {
+            reason: error.to_string(),
+            hint: Some("provide it, or remove the sink; all other sinks go on without it".to_owned()),
+        }
     }
 }
 

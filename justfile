@@ -1,0 +1,25 @@
+# `just` lists the commands; each is one line that also works without just.
+
+# List the commands.
+default:
+    @just --list
+
+# Four small real runs that finish, are killed, lose a thread and hang, and the alarms they raise.
+demo:
+    cargo run -- demo
+
+# Everything that must hold: format, lints, tests, documentation.
+check:
+    ./scripts/test
+
+# The tests of one module or name, quickly.
+test filter='':
+    cargo test --workspace {{filter}}
+
+# Put the source into its one format.
+fmt:
+    cargo fmt --all
+
+# The programming interface's documentation, in the browser.
+doc:
+    cargo doc --workspace --no-deps --open

@@ -1,1 +1,0 @@
-//! The contract test kit.

@@ -1,0 +1,33 @@
+//! The payloads themselves, and Slack's limits on the worst of them.
+
+use runwatch_plugin::testkit::{samples, slack};
+use runwatch_slack::render::{payload, plain};
+
+#[test]
+fn each_kind_is_laid_out() {
+    for sample in samples().iter().filter(|sample| !sample.name.starts_with("hostile-")) {
+        insta::assert_snapshot!(sample.name, format!("{:#}", payload(&sample.notification)));
+    }
+}
+
+#[test]
+fn plain_text_says_the_same() {
+    let sample = runwatch_plugin::testkit::firing();
+    insta::assert_snapshot!("plain", format!("{:#}", plain(&sample)));
+}
+
+#[test]
+fn mentions_are_taken_apart() {
+    for sample in samples().iter().filter(|sample| ["hostile-mentions", "hostile-empty"].contains(&sample.name)) {
+        insta::assert_snapshot!(sample.name, format!("{:#}", payload(&sample.notification)));
+    }
+}
+
+#[test]
+fn no_sample_breaks_a_limit() {
+    for sample in samples() {
+        for payload in [payload(&sample.notification), plain(&sample.notification)] {
+            assert_eq!(slack::violations(&payload), Vec::<String>::new(), "{}", sample.name);
+        }
+    }
+}

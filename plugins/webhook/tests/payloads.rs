@@ -1,0 +1,68 @@
+//! The payloads themselves.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+use runwatch_plugin::testkit::samples;
+use runwatch_webhook::render::{alertmanager, runwatch};
+use serde_json::Value;
+
+fn payload(name: &str) -> Value {
+    let sample = samples().into_iter().find(|sample| sample.name == name).expect("a sample");
+    alertmanager(&sample.notification)
+}
+
+#[test]
+fn each_kind_is_laid_out_as_alertmanager_does() {
+    for sample in samples().iter().filter(|sample| !sample.name.starts_with("hostile-")) {
+        insta::assert_snapshot!(sample.name, format!("{:#}", alertmanager(&sample.notification)));
+    }
+}
+
+#[test]
+fn the_notification_is_sent_as_the_contract_has_it() {
+    let sample = runwatch_plugin::testkit::firing();
+    let json: Value = serde_json::from_str(&runwatch(&sample)).expect("JSON");
+    insta::assert_snapshot!("runwatch", format!("{json:#}"));
+}
+
+#[test]
+fn an_incident_is_one_alert_from_its_first_message_to_its_last() {
+    let [firing, update, resolved] = ["firing-killed", "update-envs", "resolved"].map(payload);
+    for other in [&update, &resolved] {
+        assert_eq!(firing["alerts"][0]["fingerprint"], other["alerts"][0]["fingerprint"]);
+        assert_eq!(firing["groupKey"], other["groupKey"]);
+    }
+    assert_ne!(firing["alerts"][0]["fingerprint"], payload("firing-warning")["alerts"][0]["fingerprint"]);
+    assert_eq!(firing["alerts"][0]["endsAt"], "0001-01-01T00:00:00Z");
+    assert_eq!(resolved["status"], "resolved");
+    assert_eq!(resolved["alerts"][0]["status"], "resolved");
+    assert_eq!(resolved["alerts"][0]["endsAt"], "2026-11-22T03:24:39.12Z");
+}
+
+#[test]
+fn labels_are_what_alertmanager_takes_and_a_run_cannot_change_them() {
+    for sample in samples() {
+        let payload = alertmanager(&sample.notification);
+        let labels = payload["alerts"][0]["labels"].as_object().expect("labels").clone();
+        for (name, value) in &labels {
+            let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            assert!(
+                name.chars().all(good) && !name.starts_with(|c: char| c.is_ascii_digit()),
+                "{}: {name}",
+                sample.name
+            );
+            assert!(!value.as_str().expect("text").contains(char::is_control), "{}: {name}", sample.name);
+        }
+        assert_eq!(labels["severity"], sample.notification.severity.as_str(), "{}", sample.name);
+        assert!(payload.to_string().len() < 400_000, "{}: {} bytes", sample.name, payload.to_string().len());
+    }
+}
+
+#[test]
+fn a_runs_own_label_never_takes_the_place_of_ours() {
+    let mut sample = runwatch_plugin::testkit::firing();
+    for name in ["severity", "team", "alertname", "run", "incident"] {
+        sample.run.labels.insert(name.to_owned(), "mine".to_owned());
+    }
+    let labels = alertmanager(&sample)["alerts"][0]["labels"].to_string();
+    assert!(!labels.contains("mine"), "{labels}");
+}

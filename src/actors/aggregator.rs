@@ -1,0 +1,108 @@
+//! Aggregator. In: `EventsAccepted` from the Ingestor, `AttemptsClosed` from the HealthEvaluator.
+//! Out: `BatchObserved` to the HealthEvaluator, `FactsCheckpointed` to the Router. It never judges.
+
+use std::sync::Arc;
+
+use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
+
+use super::lifecycle::Timer;
+use super::outlet::Outlet;
+use crate::clock::Clock;
+use crate::domain::aggregate::AggregateMachine;
+use crate::domain::event::Refused;
+use crate::messages::{AttemptsClosed, BatchObserved, Drain, EventsAccepted, FactsCheckpointed, GetFacts};
+
+/// Keeps what each run sent.
+pub struct Aggregator {
+    machine: AggregateMachine,
+    clock: Clock,
+    timer: Timer,
+    evaluator: Outlet<BatchObserved>,
+    router: Outlet<FactsCheckpointed>,
+}
+
+impl Aggregator {
+    /// An aggregator that hands on to `evaluator`, and facts to write down to `router`.
+    pub fn new(
+        machine: AggregateMachine,
+        clock: Clock,
+        evaluator: Outlet<BatchObserved>,
+        router: Outlet<FactsCheckpointed>,
+    ) -> Aggregator {
+        Aggregator { machine, clock, timer: Timer::new(clock), evaluator, router }
+    }
+
+    fn on_timer(&mut self, ctx: &mut Context<Self>) {
+        self.timer.fired();
+        let facts = self.machine.on_deadline(self.clock.now());
+        if !facts.is_empty() {
+            let written = self.router.hand_over(FactsCheckpointed(facts));
+            // Only a receiver that is gone fails this, and then the engine is ending.
+            actix_rt::spawn(async move { written.await.unwrap_or_default() });
+        }
+        self.rearm(ctx);
+    }
+
+    fn rearm(&mut self, ctx: &mut Context<Self>) {
+        self.timer.arm(ctx, self.machine.next_deadline(), Self::on_timer);
+    }
+}
+
+impl Actor for Aggregator {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.rearm(ctx);
+    }
+}
+
+impl Handler<EventsAccepted> for Aggregator {
+    type Result = ResponseFuture<Vec<Refused>>;
+
+    fn handle(&mut self, message: EventsAccepted, ctx: &mut Context<Self>) -> Self::Result {
+        let effects = self.machine.apply(&message.batch, message.at);
+        // The facts of a beginning or an end are written with it, not five seconds later.
+        let written = (!effects.facts.is_empty()).then(|| self.router.hand_over(FactsCheckpointed(effects.facts)));
+        let judged =
+            (!effects.observed.runs.is_empty()).then(|| self.evaluator.hand_over(BatchObserved(effects.observed)));
+        self.rearm(ctx);
+        Box::pin(async move {
+            if let Some(judged) = judged {
+                judged.await.unwrap_or_default();
+            }
+            if let Some(written) = written {
+                written.await.unwrap_or_default();
+            }
+            effects.refused
+        })
+    }
+}
+
+impl Handler<AttemptsClosed> for Aggregator {
+    type Result = ();
+
+    fn handle(&mut self, message: AttemptsClosed, _: &mut Context<Self>) {
+        let now = self.clock.now();
+        for (run, attempt) in message.0 {
+            self.machine.attempt_closed(run, attempt, now);
+        }
+    }
+}
+
+impl Handler<GetFacts> for Aggregator {
+    type Result = MessageResult<GetFacts>;
+
+    fn handle(&mut self, _: GetFacts, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(Arc::new(self.machine.facts(self.clock.now())))
+    }
+}
+
+impl Handler<Drain> for Aggregator {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Drain, _: &mut Context<Self>) -> Self::Result {
+        let facts = self.machine.checkpoint(self.clock.now());
+        let written = self.router.hand_over(FactsCheckpointed(facts));
+        Box::pin(async move { written.await.unwrap_or_default() })
+    }
+}

@@ -1,0 +1,111 @@
+//! The desk between Router and journal: entries in order, as many as are waiting in one
+//! transaction, tried again until the journal has them; then, and only then, their deliveries go out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+
+use super::outlet::Outlet;
+use super::router::{Errand, JournalTrouble};
+use crate::domain::delivery::Delivery;
+use crate::domain::team::SinkKey;
+use crate::messages::Deliver;
+use crate::ports::{Entry, Journal};
+use crate::telemetry;
+
+/// Entries that may wait: more than can be under way, so that it is full only behind a journal
+/// that cannot be written.
+pub const DESK_ENTRIES_MAX: usize = 1024;
+/// Entries written in one transaction.
+const TOGETHER_MAX: usize = 256;
+/// The journal is tried again after this, then after twice as long, up to [`RETRY_MAX`].
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+/// The longest wait before the journal is tried again.
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// Runs the desk until its Router is gone.
+pub async fn run(
+    mut errands: mpsc::Receiver<Errand>,
+    journal: Arc<dyn Journal>,
+    sinks: HashMap<SinkKey, Outlet<Deliver>>,
+    trouble: JournalTrouble,
+    settled: Arc<Notify>,
+) {
+    let mut waiting = Vec::new();
+    while errands.recv_many(&mut waiting, TOGETHER_MAX).await > 0 {
+        let mut entry = Entry::default();
+        let mut callers = Vec::with_capacity(waiting.len());
+        for errand in waiting.drain(..) {
+            append(&mut entry, errand.entry);
+            callers.push(errand.done);
+        }
+        let deliveries = entry.deliveries.clone();
+        if !is_empty(&entry) {
+            commit(&entry, journal.as_ref(), &trouble).await;
+        }
+        if !entry.settlements.is_empty() {
+            settled.notify_waiters();
+        }
+        send(deliveries, &sinks).await;
+        for done in callers {
+            // A caller that went away needs no answer.
+            let _ = done.send(());
+        }
+    }
+}
+
+async fn commit(entry: &Entry, journal: &dyn Journal, trouble: &JournalTrouble) {
+    let mut wait = RETRY_FIRST;
+    let mut failed = false;
+    while let Err(error) = journal.commit(entry.clone()).await {
+        failed = true;
+        note(trouble, Some(error.to_string()));
+        telemetry::journal_failed(&error.to_string(), wait);
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(RETRY_MAX);
+    }
+    if failed {
+        note(trouble, None);
+        telemetry::journal_back();
+    }
+}
+
+async fn send(deliveries: Vec<Delivery>, sinks: &HashMap<SinkKey, Outlet<Deliver>>) {
+    let mut by_sink: HashMap<SinkKey, Vec<Delivery>> = HashMap::new();
+    for delivery in deliveries {
+        by_sink.entry(delivery.sink.clone()).or_default().push(delivery);
+    }
+    for (sink, deliveries) in by_sink {
+        match sinks.get(&sink) {
+            // A runner that is gone leaves its deliveries in the journal, where the next one finds them.
+            Some(outlet) => outlet.hand_over(Deliver(deliveries)).await.unwrap_or_default(),
+            None => deliveries.iter().for_each(|delivery| telemetry::delivery_without_sink(&sink, &delivery.id)),
+        }
+    }
+}
+
+fn append(entry: &mut Entry, more: Entry) {
+    entry.transitions.extend(more.transitions);
+    entry.incidents.extend(more.incidents);
+    entry.deliveries.extend(more.deliveries);
+    entry.settlements.extend(more.settlements);
+    entry.facts.extend(more.facts);
+    entry.verdicts.extend(more.verdicts);
+}
+
+fn is_empty(entry: &Entry) -> bool {
+    entry.transitions.is_empty()
+        && entry.incidents.is_empty()
+        && entry.deliveries.is_empty()
+        && entry.settlements.is_empty()
+        && entry.facts.is_empty()
+        && entry.verdicts.is_empty()
+}
+
+fn note(trouble: &JournalTrouble, what: Option<String>) {
+    if let Ok(mut trouble) = trouble.lock() {
+        *trouble = what;
+    }
+}

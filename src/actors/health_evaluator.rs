@@ -1,0 +1,149 @@
+//! HealthEvaluator. In: `BatchObserved` from the Aggregator, `ProbesObserved` from the
+//! LivenessPoller, time. Out: `HealthChanged` to the Router, `WatchRequested` to the LivenessPoller,
+//! `AttemptsClosed` to the Aggregator. It never sends to a sink and never reads a clock but its own.
+
+use std::sync::Arc;
+
+use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
+use futures_util::future::BoxFuture;
+
+use super::lifecycle::Timer;
+use super::outlet::Outlet;
+use crate::clock::Clock;
+use crate::domain::health::{HealthEffects, HealthMachine};
+use crate::messages::{
+    AttemptsClosed, BatchObserved, Drain, GetVerdicts, HealthChanged, ProbesObserved, WatchRequested,
+};
+
+/// Judges every run.
+pub struct HealthEvaluator {
+    machine: HealthMachine,
+    clock: Clock,
+    timer: Timer,
+    outlets: EvaluatorOutlets,
+    /// What taking up earlier attempts asked for, sent when the actor starts.
+    first: Option<HealthEffects>,
+}
+
+/// Where the evaluator's effects go.
+pub struct EvaluatorOutlets {
+    /// What changed.
+    pub router: Outlet<HealthChanged>,
+    /// What to look at.
+    pub poller: Outlet<WatchRequested>,
+    /// Attempts that are over.
+    pub aggregator: Outlet<AttemptsClosed>,
+}
+
+impl HealthEvaluator {
+    /// An evaluator; `first` is what taking up earlier attempts asked for.
+    pub fn new(machine: HealthMachine, clock: Clock, outlets: EvaluatorOutlets, first: HealthEffects) -> Self {
+        HealthEvaluator { machine, clock, timer: Timer::new(clock), outlets, first: Some(first) }
+    }
+
+    /// Hands on what an input came to; the future resolves when all of it was taken.
+    fn perform(&mut self, effects: HealthEffects) -> BoxFuture<'static, ()> {
+        let changed =
+            (!effects.changes.is_empty()).then(|| self.outlets.router.hand_over(HealthChanged(effects.changes)));
+        let watched = (!effects.watch.is_empty()).then(|| self.outlets.poller.hand_over(WatchRequested(effects.watch)));
+        let closed =
+            (!effects.closed.is_empty()).then(|| self.outlets.aggregator.hand_over(AttemptsClosed(effects.closed)));
+        Box::pin(async move {
+            // A receiver that is gone means that the engine is ending: nothing is left to do here.
+            if let Some(closed) = closed {
+                closed.await.unwrap_or_default();
+            }
+            if let Some(watched) = watched {
+                watched.await.unwrap_or_default();
+            }
+            if let Some(changed) = changed {
+                changed.await.unwrap_or_default();
+            }
+        })
+    }
+
+    fn on_timer(&mut self, ctx: &mut Context<Self>) {
+        self.timer.fired();
+        let effects = self.machine.on_deadline(self.clock.now());
+        actix_rt::spawn(self.perform(effects));
+        self.rearm(ctx);
+    }
+
+    /// Deadlines that came while messages kept the mailbox busy are judged behind the message: what
+    /// was received before them counts.
+    fn overdue(&mut self) -> Option<BoxFuture<'static, ()>> {
+        let now = self.clock.now();
+        let due = self.machine.next_deadline().is_some_and(|deadline| deadline <= now.moment);
+        due.then(|| {
+            let effects = self.machine.on_deadline(now);
+            self.perform(effects)
+        })
+    }
+
+    fn rearm(&mut self, ctx: &mut Context<Self>) {
+        let deadline = self.machine.next_deadline();
+        self.timer.arm(ctx, deadline, Self::on_timer);
+    }
+
+    fn settle(&mut self, effects: HealthEffects, ctx: &mut Context<Self>) -> ResponseFuture<()> {
+        let done = self.perform(effects);
+        let overdue = self.overdue();
+        self.rearm(ctx);
+        Box::pin(async move {
+            done.await;
+            if let Some(overdue) = overdue {
+                overdue.await;
+            }
+        })
+    }
+}
+
+impl Actor for HealthEvaluator {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        if let Some(first) = self.first.take() {
+            actix_rt::spawn(self.perform(first));
+        }
+        self.rearm(ctx);
+    }
+}
+
+impl Handler<BatchObserved> for HealthEvaluator {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, message: BatchObserved, ctx: &mut Context<Self>) -> Self::Result {
+        let effects = self.machine.on_observed(message.0);
+        self.settle(effects, ctx)
+    }
+}
+
+impl Handler<ProbesObserved> for HealthEvaluator {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, message: ProbesObserved, ctx: &mut Context<Self>) -> Self::Result {
+        let now = self.clock.now();
+        let mut all = HealthEffects::default();
+        for probe in message.0 {
+            let effects = self.machine.on_probe(probe, now);
+            all.changes.extend(effects.changes);
+            all.watch.extend(effects.watch);
+            all.closed.extend(effects.closed);
+        }
+        self.settle(all, ctx)
+    }
+}
+
+impl Handler<GetVerdicts> for HealthEvaluator {
+    type Result = MessageResult<GetVerdicts>;
+
+    fn handle(&mut self, _: GetVerdicts, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(Arc::new(self.machine.verdicts(self.clock.now())))
+    }
+}
+
+impl Handler<Drain> for HealthEvaluator {
+    type Result = ();
+
+    fn handle(&mut self, _: Drain, _: &mut Context<Self>) {}
+}

@@ -1,0 +1,139 @@
+//! The doors of an engine: the way in, and the way to look.
+
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{Notify, Semaphore};
+
+use super::Parts;
+use crate::actors::outlet::Outlet;
+use crate::clock::Clock;
+use crate::domain::event::EventBatch;
+use crate::domain::incident::Incident;
+use crate::domain::status::{RunView, StatusView};
+use crate::domain::team::SinkKey;
+use crate::limits::BATCHES_IN_FLIGHT_MAX;
+use crate::messages::{GetRuns, GetStatus, IngestBatch};
+use crate::ports::{Board, IncidentQuery, Intake, IntakeError, Journal, JournalError, Origin, Taken};
+
+/// The way into an engine, and the way to look at it; the same through every rebuild.
+pub struct Door {
+    open: RwLock<Option<Outlets>>,
+    permits: Arc<Semaphore>,
+    clock: Clock,
+    journal: Arc<dyn Journal>,
+    pub(super) settled: Arc<Notify>,
+    empty: StatusView,
+}
+
+/// The stages that the outside talks to.
+#[derive(Clone)]
+pub(super) struct Outlets {
+    pub(super) ingest: Outlet<IngestBatch>,
+    pub(super) status: Outlet<GetStatus>,
+    pub(super) runs: Outlet<GetRuns>,
+}
+
+/// Deliveries of one sink that are not settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undelivered {
+    /// The sink.
+    pub sink: SinkKey,
+    /// How many.
+    pub pending: u64,
+    /// What the last attempt said.
+    pub failing: Option<String>,
+}
+
+impl Door {
+    pub(super) fn new(parts: &Parts, settled: Arc<Notify>) -> Door {
+        let now = parts.clock.now().utc;
+        Door {
+            open: RwLock::new(None),
+            permits: Arc::new(Semaphore::new(BATCHES_IN_FLIGHT_MAX)),
+            clock: parts.clock,
+            journal: parts.journal.clone(),
+            settled,
+            empty: StatusView::not_ready(now, "the engine is being built"),
+        }
+    }
+
+    pub(super) fn open(&self, outlets: Outlets) {
+        if let Ok(mut open) = self.open.write() {
+            *open = Some(outlets);
+        }
+    }
+
+    pub(super) fn close(&self) {
+        if let Ok(mut open) = self.open.write() {
+            *open = None;
+        }
+    }
+
+    fn outlets(&self) -> Option<Outlets> {
+        self.open.read().ok()?.clone()
+    }
+
+    /// Resolves when every sink that works has settled all it was given, or after `limit`: what is
+    /// left, by sink.
+    pub async fn delivered(&self, limit: Duration) -> Vec<Undelivered> {
+        let all = async {
+            loop {
+                let settled = self.settled.notified();
+                if self.undelivered().await.is_empty() {
+                    return;
+                }
+                settled.await;
+            }
+        };
+        match tokio::time::timeout(limit, all).await {
+            Ok(()) => Vec::new(),
+            Err(_) => self.undelivered().await,
+        }
+    }
+
+    async fn undelivered(&self) -> Vec<Undelivered> {
+        let status = self.status().await;
+        let waiting = status.sinks.iter().filter(|sink| sink.disabled.is_none() && sink.pending > 0);
+        waiting
+            .map(|sink| Undelivered { sink: sink.sink.clone(), pending: sink.pending, failing: sink.failing.clone() })
+            .collect()
+    }
+}
+
+#[async_trait]
+impl Intake for Door {
+    async fn ingest(&self, _origin: Origin, batch: EventBatch) -> Result<Taken, IntakeError> {
+        let Ok(_permit) = self.permits.clone().try_acquire_owned() else { return Err(IntakeError::Full) };
+        let at = self.clock.now();
+        let Some(outlets) = self.outlets() else { return Err(IntakeError::Closed) };
+        outlets.ingest.hand_over(IngestBatch { batch, at }).await.map_err(|_| IntakeError::Closed)
+    }
+}
+
+#[async_trait]
+impl Board for Door {
+    async fn status(&self) -> Arc<StatusView> {
+        if let Some(outlets) = self.outlets()
+            && let Ok(view) = outlets.status.hand_over(GetStatus).await
+        {
+            return view;
+        }
+        Arc::new(self.empty.clone())
+    }
+
+    async fn runs_named(&self, run: &str) -> Vec<RunView> {
+        match self.outlets() {
+            Some(outlets) => {
+                let views = outlets.runs.hand_over(GetRuns(run.to_owned())).await;
+                views.map(|views| views.as_ref().clone()).unwrap_or_default()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    async fn incidents(&self, query: IncidentQuery) -> Result<Vec<Incident>, JournalError> {
+        self.journal.incidents(query).await
+    }
+}

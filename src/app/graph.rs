@@ -1,0 +1,187 @@
+//! The actors of one life of the engine, and the machines they begin with.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::select_all;
+use tokio::sync::{Notify, mpsc};
+
+use super::Parts;
+use super::door::Outlets;
+use crate::actors::aggregator::Aggregator;
+use crate::actors::desk::{self, DESK_ENTRIES_MAX};
+use crate::actors::health_evaluator::{EvaluatorOutlets, HealthEvaluator};
+use crate::actors::ingestor::Ingestor;
+use crate::actors::lifecycle::{Seat, Stage};
+use crate::actors::liveness_poller::LivenessPoller;
+use crate::actors::outlet::Outlet;
+use crate::actors::router::{Errand, JournalTrouble, Router};
+use crate::actors::sink_runner::SinkRunner;
+use crate::actors::status_board::{BoardOutlets, StatusBoard};
+use crate::domain::aggregate::AggregateMachine;
+use crate::domain::health::{HealthEffects, HealthMachine};
+use crate::domain::intake::IntakeMachine;
+use crate::domain::names::RunId;
+use crate::domain::routing::RoutingMachine;
+use crate::domain::team::SinkKey;
+use crate::domain::time::Now;
+use crate::limits::OUTBOX_PER_SINK_MAX;
+use crate::messages::{Deliver, Drain};
+use crate::ports::{JournalError, Recovered};
+use crate::telemetry;
+
+/// The actors of one life of the engine.
+pub(super) struct Graph {
+    pub(super) stages: Vec<Stage>,
+    pub(super) drains: Vec<(&'static str, Outlet<Drain>)>,
+    pub(super) outlets: Outlets,
+}
+
+impl Graph {
+    pub(super) async fn build(parts: &Parts, settled: Arc<Notify>) -> Result<Graph, JournalError> {
+        let recovered = parts.journal.recover(OUTBOX_PER_SINK_MAX + 1).await?;
+        let now = parts.clock.now();
+        telemetry::engine_ready(recovered.runs.len(), recovered.incidents.len(), recovered.deliveries.len());
+        let machines = Machines::restore(parts, &recovered, now);
+        Ok(Graph::launch(parts, machines, recovered, settled))
+    }
+
+    fn launch(parts: &Parts, machines: Machines, recovered: Recovered, settled: Arc<Notify>) -> Graph {
+        let clock = parts.clock;
+        let (ingestor, aggregator, evaluator) =
+            (Seat::<Ingestor>::new(), Seat::<Aggregator>::new(), Seat::<HealthEvaluator>::new());
+        let (poller, router, board) =
+            (Seat::<LivenessPoller>::new(), Seat::<Router>::new(), Seat::<StatusBoard>::new());
+        let mut sinks: Vec<(SinkKey, Seat<SinkRunner>, SinkRunner)> = Vec::new();
+        for place in &parts.sinks {
+            let back = Outlet::to(&router.addr);
+            let runner = SinkRunner::new(place.clone(), clock, parts.io.clone(), back, parts.journal.clone());
+            sinks.push((place.key.clone(), Seat::new(), runner));
+        }
+        let trouble: JournalTrouble = Arc::new(Mutex::new(None));
+        let (desk, errands) = mpsc::channel::<Errand>(DESK_ENTRIES_MAX);
+        let outlets = Outlets {
+            ingest: Outlet::to(&ingestor.addr),
+            status: Outlet::to(&board.addr),
+            runs: Outlet::to(&board.addr),
+        };
+        let mut drains: Vec<(&'static str, Outlet<Drain>)> = vec![
+            ("ingestor", Outlet::to(&ingestor.addr)),
+            ("aggregator", Outlet::to(&aggregator.addr)),
+            ("liveness poller", Outlet::to(&poller.addr)),
+            ("health evaluator", Outlet::to(&evaluator.addr)),
+            ("router", Outlet::to(&router.addr)),
+        ];
+        drains.extend(sinks.iter().map(|(_, seat, _)| ("sink runner", Outlet::to(&seat.addr))));
+        let board_outlets = BoardOutlets {
+            ingestor: Outlet::to(&ingestor.addr),
+            aggregator: Outlet::to(&aggregator.addr),
+            evaluator: Outlet::to(&evaluator.addr),
+            router: Outlet::to(&router.addr),
+            sinks: sinks.iter().map(|(key, seat, _)| (key.clone(), Outlet::to(&seat.addr))).collect(),
+        };
+        let to_sinks: HashMap<SinkKey, Outlet<Deliver>> =
+            sinks.iter().map(|(key, seat, _)| (key.clone(), Outlet::to(&seat.addr))).collect();
+        hand_out(recovered, &to_sinks);
+        let evaluator_outlets = EvaluatorOutlets {
+            router: Outlet::to(&router.addr),
+            poller: Outlet::to(&poller.addr),
+            aggregator: Outlet::to(&aggregator.addr),
+        };
+        let poller_actor =
+            LivenessPoller::new(clock, parts.probe.clone(), parts.io.clone(), Outlet::to(&evaluator.addr));
+        let aggregator_actor =
+            Aggregator::new(machines.aggregate, clock, Outlet::to(&evaluator.addr), Outlet::to(&router.addr));
+        let ingestor_actor = Ingestor::new(machines.intake, Outlet::to(&aggregator.addr));
+        // Downstream first: whoever starts finds its receivers there.
+        let mut stages: Vec<Stage> =
+            sinks.into_iter().map(|(_, seat, runner)| seat.launch("sink runner", runner)).collect();
+        let desk_task = desk::run(errands, parts.journal.clone(), to_sinks, trouble.clone(), settled);
+        stages.push(Stage { name: "desk", handle: actix_rt::spawn(desk_task) });
+        stages.push(router.launch("router", Router::new(machines.routing, clock, desk, trouble, machines.unrouted)));
+        let evaluator_actor = HealthEvaluator::new(machines.health, clock, evaluator_outlets, machines.first);
+        stages.push(evaluator.launch("health evaluator", evaluator_actor));
+        stages.push(poller.launch("liveness poller", poller_actor));
+        stages.push(aggregator.launch("aggregator", aggregator_actor));
+        stages.push(ingestor.launch("ingestor", ingestor_actor));
+        stages.push(board.launch("status board", StatusBoard::new(clock, board_outlets, parts.journal.clone())));
+        Graph { stages, drains, outlets }
+    }
+
+    /// Resolves when a stage has ended: which, and how.
+    pub(super) async fn ended(&mut self) -> (&'static str, String) {
+        let (result, index, _) = select_all(self.stages.iter_mut().map(|stage| &mut stage.handle)).await;
+        let how = match result {
+            Ok(()) => "it returned".to_owned(),
+            Err(error) if error.is_panic() => "it panicked".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        (self.stages[index].name, how)
+    }
+
+    pub(super) fn abort(&self) {
+        for stage in &self.stages {
+            stage.handle.abort();
+        }
+    }
+}
+
+/// The machines of a graph, as they were when the journal was last written.
+struct Machines {
+    intake: IntakeMachine,
+    aggregate: AggregateMachine,
+    health: HealthMachine,
+    routing: RoutingMachine,
+    unrouted: BTreeSet<RunId>,
+    first: HealthEffects,
+}
+
+impl Machines {
+    fn restore(parts: &Parts, recovered: &Recovered, now: Now) -> Machines {
+        let mut intake = IntakeMachine::new(parts.teams.clone());
+        let mut aggregate = AggregateMachine::new(parts.identity.host.clone());
+        let mut health = HealthMachine::new(parts.identity.clone(), parts.teams.clone(), now);
+        let mut routing = RoutingMachine::new(
+            parts.teams.clone(),
+            parts.external_url.clone(),
+            recovered.name.clone(),
+            recovered.last_incident,
+        );
+        let (mut first, mut unrouted) = (HealthEffects::default(), BTreeSet::new());
+        for run in &recovered.runs {
+            let Some(facts) = run.facts.as_ref() else { continue };
+            let id: RunId = intake.restore(facts.key.clone());
+            let verdict = run.verdict.as_ref().filter(|verdict| verdict.attempt == facts.attempt);
+            let open = verdict.is_none_or(|verdict| verdict.ended_at.is_none());
+            aggregate.restore(id, facts.clone(), open, now);
+            if routing.is_unrouted(&facts.key.team, &facts.labels) {
+                unrouted.insert(id);
+            }
+            let effects = health.restore(id, facts, verdict, now);
+            first.watch.extend(effects.watch);
+            first.changes.extend(effects.changes);
+            first.closed.extend(effects.closed);
+        }
+        for incident in &recovered.incidents {
+            routing.restore(incident.clone(), now);
+        }
+        Machines { intake, aggregate, health, routing, unrouted, first }
+    }
+}
+
+/// Puts what an earlier life did not deliver into the sinks' mailboxes, before anything newer.
+fn hand_out(recovered: Recovered, sinks: &HashMap<SinkKey, Outlet<Deliver>>) {
+    let mut by_sink: HashMap<SinkKey, Vec<_>> = HashMap::new();
+    for delivery in recovered.deliveries {
+        by_sink.entry(delivery.sink.clone()).or_default().push(delivery);
+    }
+    for (key, deliveries) in by_sink {
+        match sinks.get(&key) {
+            Some(sink) => {
+                let handed = sink.hand_over(Deliver(deliveries));
+                actix_rt::spawn(async move { handed.await.unwrap_or_default() });
+            }
+            None => deliveries.iter().for_each(|delivery| telemetry::delivery_without_sink(&key, &delivery.id)),
+        }
+    }
+}

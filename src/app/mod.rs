@@ -1,0 +1,144 @@
+//! Wires the graph downstream first, keeps it running, stops it upstream first.
+//!
+//! The doors ([`Door`]) outlive the graph: when a stage ends unasked, the graph is built anew from
+//! the journal behind the same doors, and sources and API go on.
+
+mod door;
+mod graph;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+pub use door::{Door, Undelivered};
+
+use crate::actors::sink_runner::SinkPlace;
+use crate::clock::Clock;
+use crate::domain::health::HostIdentity;
+use crate::domain::team::Team;
+use crate::messages::Drain;
+use crate::ports::{Journal, JournalError, Probe};
+use crate::telemetry;
+
+use graph::Graph;
+
+/// A rebuild waits this long, then twice as long, up to [`REBUILD_MAX`].
+const REBUILD_FIRST: Duration = Duration::from_millis(100);
+/// The longest wait before a rebuild.
+const REBUILD_MAX: Duration = Duration::from_secs(30);
+/// A stage has this long to finish its work when the engine stops.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// What an engine is made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// The teams.
+    pub teams: Arc<[Team]>,
+    /// For links in messages.
+    pub external_url: Option<String>,
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// What is written down.
+    pub journal: Arc<dyn Journal>,
+    /// What looks at processes and threads.
+    pub probe: Arc<dyn Probe>,
+    /// The sinks, the disabled ones too.
+    pub sinks: Vec<SinkPlace>,
+    /// Where deliveries and looks run.
+    pub io: Handle,
+    /// Which machine this is.
+    pub identity: HostIdentity,
+}
+
+/// A running engine. Lives on one thread, inside an actix system.
+pub struct Engine {
+    parts: Parts,
+    door: Arc<Door>,
+    graph: Graph,
+}
+
+impl Engine {
+    /// Takes up the journal and starts every stage.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub async fn start(parts: Parts) -> Result<Engine, JournalError> {
+        let settled = Arc::new(Notify::new());
+        let graph = Graph::build(&parts, settled.clone()).await?;
+        let door = Arc::new(Door::new(&parts, settled));
+        door.open(graph.outlets.clone());
+        Ok(Engine { parts, door, graph })
+    }
+
+    /// The engine's doors.
+    pub fn door(&self) -> Arc<Door> {
+        self.door.clone()
+    }
+
+    /// Runs until `until` resolves, building the graph anew whenever a stage ends unasked.
+    pub async fn run<T>(&mut self, until: impl Future<Output = T>) -> T {
+        let mut until = std::pin::pin!(until);
+        let mut wait = REBUILD_FIRST;
+        loop {
+            let (stage, how) = match select(until.as_mut(), Box::pin(self.graph.ended())).await {
+                Either::Left((value, _)) => return value,
+                Either::Right((ended, _)) => ended,
+            };
+            telemetry::stage_ended(stage, &how, wait);
+            self.door.close();
+            self.graph.abort();
+            if let Either::Left((value, _)) = select(until.as_mut(), Box::pin(self.rebuild(wait))).await {
+                return value;
+            }
+            wait = (wait * 2).min(REBUILD_MAX);
+        }
+    }
+
+    /// Stops upstream first: no more input, then each stage finishes its work.
+    pub async fn stop(mut self) {
+        self.door.close();
+        for (stage, drain) in &self.graph.drains {
+            let before = self.parts.clock.now();
+            let drained =
+                tokio::time::timeout(DRAIN_LIMIT, drain.hand_over(Drain)).await.is_ok_and(|drained| drained.is_ok());
+            telemetry::stage_stopped(stage, self.parts.clock.now().moment.since(before.moment), drained);
+        }
+        self.graph.abort();
+    }
+
+    /// Ends a stage as its own panic would: what a test of the rebuild needs.
+    pub fn abort_stage(&self, name: &str) {
+        for stage in self.graph.stages.iter().filter(|stage| stage.name == name) {
+            stage.handle.abort();
+        }
+    }
+
+    async fn rebuild(&mut self, mut wait: Duration) {
+        loop {
+            tokio::time::sleep(wait).await;
+            match Graph::build(&self.parts, self.door.settled.clone()).await {
+                Ok(graph) => {
+                    self.graph = graph;
+                    self.door.open(self.graph.outlets.clone());
+                    return;
+                }
+                Err(error) => {
+                    wait = (wait * 2).min(REBUILD_MAX);
+                    telemetry::journal_failed(&error.to_string(), wait);
+                }
+            }
+        }
+    }
+}
+
+/// An engine that goes without `stop` goes as in a crash: at once, and only the journal stays.
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.door.close();
+        self.graph.abort();
+    }
+}

@@ -1,0 +1,88 @@
+//! From a file as typed to values that are all valid.
+//!
+//! In: a TOML file (or none) and the environment. Out: a [`Config`] in which every value has been
+//! checked and every name resolved, or all the problems of the file at once, each with its place.
+//! It opens no sink and fetches no secret.
+
+mod diagnostics;
+mod engine;
+mod environment;
+#[cfg(test)]
+pub(crate) mod fakes;
+mod file;
+mod load;
+mod mask;
+mod resolve;
+mod sinks;
+pub mod suggest;
+mod table;
+mod teams;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runwatch_plugin::{SinkPlan, SinkType};
+
+pub use diagnostics::{Gravity, Problem, Problems};
+pub use environment::Environment;
+pub use load::{check_text, load};
+pub use sinks::built_in;
+
+use crate::domain::names::Name;
+use crate::domain::team::{SinkKey, Team};
+
+/// A configuration in which everything is valid.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The engine's own settings.
+    pub engine: EngineConfig,
+    /// The teams, in the order of the file; the team `default` is always among them.
+    pub teams: Vec<Team>,
+    /// The sinks that are defined, and the built-in ones that somebody uses.
+    pub sinks: BTreeMap<SinkKey, SinkConfig>,
+    /// The files that were read; none means the built-in settings.
+    pub sources: Vec<PathBuf>,
+}
+
+/// The engine's own settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// Where HTTP is served: always a loopback address.
+    pub listen: SocketAddr,
+    /// The unix socket of telemetry.
+    pub socket: PathBuf,
+    /// The folder of the journal.
+    pub state_dir: PathBuf,
+    /// Where people reach the HTTP interface, for links in messages; no slash at its end.
+    pub external_url: Option<String>,
+}
+
+/// One sink, its settings read, not yet opened.
+#[derive(Debug, Clone)]
+pub struct SinkConfig {
+    /// The name the host knows it by: `slack`, or `vision/slack` for a team's own.
+    pub key: SinkKey,
+    /// The plugin.
+    pub kind: SinkType,
+    /// What the plugin made of its settings.
+    pub plan: Arc<dyn SinkPlan>,
+    /// How long one delivery may take.
+    pub timeout: Duration,
+    /// The team it belongs to; `None` for a common one.
+    pub team: Option<Name>,
+    /// Where its name stands in the file; `None` for a built-in sink.
+    pub at: Option<Range<usize>>,
+}
+
+impl Config {
+    /// The teams that are told of something through this sink.
+    pub fn teams_of<'c>(&'c self, sink: &'c SinkKey) -> impl Iterator<Item = &'c Team> {
+        self.teams.iter().filter(move |team| team.notify.iter().any(|rule| rule.sinks.contains(sink)))
+    }
+}

@@ -1,0 +1,278 @@
+//! `[sinks.NAME]` at both levels: names, types, the plugins' own keys, and who uses what.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use runwatch_plugin::{SettingsError, SinkPlan, SinkSettings, SinkType};
+use toml::Spanned;
+
+use super::SinkConfig;
+use super::diagnostics::{Problem, quoted};
+use super::file::{SinkFile, Text};
+use super::suggest::{advise, nearest};
+use crate::domain::names::{Name, check_name};
+use crate::domain::team::SinkKey;
+use crate::limits;
+
+/// Sinks that exist by name without being defined.
+pub(super) const BUILT_IN: &[&str] = &["terminal", "desktop"];
+
+/// Every sink of the file, and the built-in ones that are asked for.
+pub(super) struct SinkTable<'t> {
+    types: &'t [SinkType],
+    /// A sink whose definition is wrong is `None`: it was reported, and its name exists.
+    sinks: BTreeMap<SinkKey, (Option<Range<usize>>, Option<SinkConfig>)>,
+    used: BTreeSet<SinkKey>,
+}
+
+impl<'t> SinkTable<'t> {
+    /// A table without sinks.
+    pub(super) fn new(types: &'t [SinkType]) -> SinkTable<'t> {
+        SinkTable { types, sinks: BTreeMap::new(), used: BTreeSet::new() }
+    }
+
+    /// Adds a sink of the file: a team's own, or a common one. Its key.
+    pub(super) fn define(
+        &mut self,
+        file: &SinkFile<'_>,
+        team: Option<&Name>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<SinkKey> {
+        let name = checked_name("the sink's name", &file.name, problems)?;
+        let key = match team {
+            Some(team) => Name::from(format!("{team}/{name}")),
+            None => name,
+        };
+        if self.sinks.len() == limits::SINKS_MAX {
+            let message = format!("there are more than {} sinks", limits::SINKS_MAX);
+            problems.push(Problem::error(file.name.span(), message).hint("let teams share sinks under [sinks]"));
+        }
+        let config = self.plan(&key, file, team, problems);
+        self.sinks.insert(key.clone(), (Some(file.name.span()), config));
+        Some(key)
+    }
+
+    fn plan(
+        &self,
+        key: &SinkKey,
+        file: &SinkFile<'_>,
+        team: Option<&Name>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<SinkConfig> {
+        let typed = file.kind.as_ref()?;
+        let Some(kind) = self.types.iter().find(|kind| kind.name == typed.get_ref()) else {
+            let names: Vec<&str> = self.types.iter().map(|kind| kind.name).collect();
+            problems.push(
+                Problem::error(typed.span(), format!("unknown sink type {}", quoted(typed.get_ref()))).hint(advise(
+                    typed.get_ref(),
+                    &names,
+                    "known types",
+                )),
+            );
+            return None;
+        };
+        let plan = plan_with_all_problems(kind, file, problems)?;
+        let timeout = match &file.timeout {
+            Some(timeout) if timeout.get_ref().is_zero() => {
+                let problem = Problem::error(timeout.span(), "`timeout` is zero: no delivery could meet it");
+                problems.push(problem.hint("write how long one delivery may take, like \"10s\""));
+                return None;
+            }
+            Some(timeout) => *timeout.get_ref(),
+            None => limits::DELIVERY_TIMEOUT,
+        };
+        let at = Some(file.name.span());
+        Some(SinkConfig { key: key.clone(), kind: *kind, plan: Arc::from(plan), timeout, team: team.cloned(), at })
+    }
+
+    /// Adds a sink that no file defines, with settings that are the program's own.
+    pub(super) fn define_built_in(
+        &mut self,
+        name: &str,
+        settings: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<SinkKey> {
+        match unconfigured(name, settings, self.types)? {
+            Ok(config) => {
+                let key = config.key.clone();
+                self.sinks.insert(key.clone(), (None, Some(config)));
+                Some(key)
+            }
+            Err(error) => {
+                problems.push(Problem::placeless(format!("the built-in sink `{name}` is broken: {error}")));
+                None
+            }
+        }
+    }
+
+    /// The sink that a team means by a name: its own, a common one, a built-in one. It is used
+    /// from here on.
+    pub(super) fn find(&mut self, team: &Name, name: &str, problems: &mut Vec<Problem>) -> Option<SinkKey> {
+        let own = Name::from(format!("{team}/{name}"));
+        let key = if self.sinks.contains_key(&own) {
+            own
+        } else if self.sinks.contains_key(name) {
+            Name::from(name)
+        } else if BUILT_IN.contains(&name) {
+            self.define_built_in(name, "", problems)?
+        } else {
+            return None;
+        };
+        self.used.insert(key.clone());
+        Some(key)
+    }
+
+    /// The names a team can use.
+    pub(super) fn names_for(&self, team: &Name) -> Vec<String> {
+        let own = format!("{team}/");
+        let mut names: Vec<String> = self
+            .sinks
+            .keys()
+            .filter_map(|key| if key.contains('/') { key.strip_prefix(&own) } else { Some(&**key) })
+            .map(str::to_owned)
+            .collect();
+        names.extend(BUILT_IN.iter().map(|name| (*name).to_owned()));
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The names of the common sinks of the file; built-in ones, whoever uses them, are not among them.
+    pub(super) fn common(&self) -> Vec<String> {
+        let of_file = self.sinks.iter().filter(|(key, (at, _))| at.is_some() && !key.contains('/'));
+        of_file.map(|(key, _)| key.to_string()).collect()
+    }
+
+    /// Whether a common sink of the file has this type.
+    pub(super) fn has_common_of(&self, kind: &str) -> bool {
+        let configs = self.sinks.values().filter_map(|(_, config)| config.as_ref());
+        configs.filter(|config| config.team.is_none()).any(|config| config.kind.name == kind)
+    }
+
+    /// The sinks that are in order, with a warning for each that nobody uses.
+    pub(super) fn finish(self, problems: &mut Vec<Problem>) -> BTreeMap<SinkKey, SinkConfig> {
+        for (key, (at, _)) in &self.sinks {
+            if !self.used.contains(key) {
+                let problem =
+                    Problem::warning(at.clone(), format!("nobody is told anything through sink {}", quoted(key)));
+                problems.push(problem.hint("name it under `sinks` in a `notify` entry, or take it out"));
+            }
+        }
+        self.sinks.into_iter().filter_map(|(key, (_, config))| Some((key, config?))).collect()
+    }
+}
+
+/// A sink that exists by name without being defined: `terminal`, `desktop`.
+pub fn built_in(name: &str, types: &[SinkType]) -> Option<SinkConfig> {
+    let name = BUILT_IN.iter().find(|known| **known == name)?;
+    unconfigured(name, "", types)?.ok()
+}
+
+fn unconfigured(name: &str, settings: &str, types: &[SinkType]) -> Option<Result<SinkConfig, SettingsError>> {
+    let kind = *types.iter().find(|kind| kind.name == name)?;
+    let plan = SinkSettings::parse(settings).and_then(kind.plan);
+    Some(plan.map(|plan| SinkConfig {
+        key: Name::from(name),
+        kind,
+        plan: Arc::from(plan),
+        timeout: limits::DELIVERY_TIMEOUT,
+        team: None,
+        at: None,
+    }))
+}
+
+/// A name for a team or a sink: 1 to 200 characters, no control characters, no slash.
+pub(super) fn checked_name(what: &'static str, name: &Text, problems: &mut Vec<Problem>) -> Option<Name> {
+    let typed = name.get_ref();
+    if let Err(error) = check_name(what, typed, limits::NAME_CHARS_MAX) {
+        problems.push(Problem::error(name.span(), error.to_string()).hint("choose a short plain word"));
+        return None;
+    }
+    if typed.contains('/') {
+        let message = format!("{what} {} holds a slash", quoted(typed));
+        problems.push(Problem::error(name.span(), message).hint("`/` stands between a team and its sink"));
+        return None;
+    }
+    Some(Name::from(typed.as_str()))
+}
+
+/// Has the plugin read its settings. It stops at the first mistake; an unknown key is taken out
+/// and the rest read again, so that all of them are found.
+fn plan_with_all_problems(
+    kind: &SinkType,
+    file: &SinkFile<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Box<dyn SinkPlan>> {
+    let mut table = file.settings.get_ref().clone();
+    let mut removed: Vec<String> = Vec::new();
+    loop {
+        let settings = SinkSettings::new(Spanned::new(file.settings.span(), table.clone()));
+        match (kind.plan)(settings) {
+            Ok(plan) => return removed.is_empty().then_some(plan),
+            Err(error) => {
+                let unknown = unknown_key(&error.message).filter(|key| table.contains_key(key.as_str()));
+                let missing = missing_key(&error.message);
+                let is_mistyped = |key| nearest(key, removed.iter().map(String::as_str)).is_some();
+                if !missing.is_some_and(is_mistyped) {
+                    problems.push(settings_problem(error, file));
+                }
+                let unknown = unknown?;
+                table.remove(unknown.as_str());
+                removed.push(unknown);
+            }
+        }
+    }
+}
+
+fn settings_problem(error: SettingsError, file: &SinkFile<'_>) -> Problem {
+    let at = error.span.filter(|span| !span.is_empty()).unwrap_or(file.name.span());
+    let words = words_in_backticks(&error.message);
+    let problem = match (unknown_key(&error.message), missing_key(&error.message)) {
+        (Some(key), _) => {
+            let mut known = words.into_iter().skip(1).collect::<Vec<_>>();
+            known.extend(["type", "timeout"]);
+            Problem::error(at, format!("unknown key {}", quoted(&format!("{}.{key}", file.path)))).hint(advise(
+                &key,
+                &known,
+                "known keys here",
+            ))
+        }
+        (None, Some(key)) => Problem::error(at, format!("{} has no {}", quoted(&file.path), quoted(key))).following(),
+        (None, None) => match words.as_slice() {
+            [word, known @ ..] if error.message.starts_with("unknown variant ") => {
+                Problem::error(at, format!("unknown word {}", quoted(word))).hint(advise(word, known, "known ones"))
+            }
+            _ => Problem::error(at, without_value(&error.message)),
+        },
+    };
+    match error.hint {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
+}
+
+/// The key that serde misses.
+fn missing_key(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.strip_suffix('`')
+}
+
+/// The key that serde calls an unknown field.
+fn unknown_key(message: &str) -> Option<String> {
+    let key = message.strip_prefix("unknown field `")?;
+    Some(key.split_once('`').map_or(key, |(key, _)| key).to_owned())
+}
+
+fn words_in_backticks(message: &str) -> Vec<&str> {
+    message.split('`').skip(1).step_by(2).collect()
+}
+
+/// Serde shows a string it did not want, which may be a secret: it is left out.
+fn without_value(message: &str) -> String {
+    let shows =
+        ["invalid type: string ", "invalid value: string "].into_iter().find(|start| message.starts_with(start));
+    match (shows, message.rfind(", expected ")) {
+        (Some(start), Some(expected)) => format!("{}{}", start.trim_end(), &message[expected..]),
+        _ => message.to_owned(),
+    }
+}

@@ -1,0 +1,418 @@
+//! One run and its latest attempt: what it sent, and where one attempt ends and the next begins.
+
+use std::time::Duration;
+
+use super::envs::EnvTable;
+use super::feed::Feeds;
+use super::{announced, report};
+use crate::domain::event::{Event, Expect, Meaning, ProcessStarted, RunStarted};
+use crate::domain::names::{Name, RunKey};
+use crate::domain::observation::{AttemptOpened, LastEvent, NewEnv, RunObserved};
+use crate::domain::run::{Member, RunFacts, SeriesFacts};
+use crate::domain::time::{Moment, Now};
+use crate::limits::{GROUPS_PER_RUN_MAX, MEMBERS_PER_RUN_MAX, SERIES_PER_RUN_MAX};
+
+/// What comes later than this after an attempt's end is a new attempt, not a late line of the old.
+const LATE: Duration = Duration::from_secs(10);
+
+/// A run.
+#[derive(Debug)]
+pub(super) struct RunEntry {
+    pub(super) key: RunKey,
+    pub(super) open: bool,
+    pub(super) closed_at: Option<Moment>,
+    pub(super) dirty: bool,
+    pub(super) attempt: Attempt,
+}
+
+/// Its latest attempt.
+#[derive(Debug, Default)]
+pub(super) struct Attempt {
+    pub(super) number: u32,
+    /// Set when the attempt begins, taken by the batch's observation.
+    pub(super) opened: Option<Box<AttemptOpened>>,
+    key: Option<String>,
+    started: Option<StartMark>,
+    /// The child of a `runwatch run` that is still there: whatever starts belongs to it.
+    wrapped: Option<u32>,
+    began: Moment,
+    facts: Option<Box<Facts>>,
+    last: Option<Moment>,
+    events: u64,
+    step: Option<u64>,
+    episodes: Option<u64>,
+    skew_us: Option<i64>,
+    members: Vec<(Member, Moment)>,
+    envs: EnvTable,
+    series: Vec<(Name, Moment, u64)>,
+    series_hint: usize,
+    feeds: Feeds,
+    last_event: Option<LastEvent>,
+}
+
+/// What `run_started` was recognised by, so that a repeated line is not a restart.
+#[derive(Debug, Clone, PartialEq)]
+struct StartMark {
+    ts: Option<jiff::Timestamp>,
+    pid: Option<u32>,
+    rank: Option<u32>,
+    host: Option<Name>,
+}
+
+/// The parts of an attempt that few events change.
+#[derive(Debug, Default)]
+struct Facts {
+    labels: std::collections::BTreeMap<String, String>,
+    command: Option<String>,
+    promised: bool,
+    declared: Expect,
+    expect: Expect,
+    max_steps: Option<u64>,
+    n_envs: Option<u32>,
+    world_size: Option<u32>,
+    phase: Option<Name>,
+}
+
+impl RunEntry {
+    pub(super) fn new(key: RunKey) -> RunEntry {
+        RunEntry { key, open: false, closed_at: None, dirty: false, attempt: Attempt::default() }
+    }
+
+    pub(super) fn env_count(&self) -> usize {
+        self.attempt.envs.len()
+    }
+
+    /// Why the event opens a new attempt, if it does.
+    pub(super) fn opening(&self, event: &Event, host: &Name, now: Now) -> Option<&'static str> {
+        let attempt = &self.attempt;
+        if attempt.number == 0 {
+            return Some("first seen");
+        }
+        let local_pid = event.pid.filter(|_| event.host.as_ref().is_none_or(|from| from == host));
+        match &event.meaning {
+            Meaning::RunStarted(started) => attempt.restarted(event, started, self.open),
+            Meaning::ProcessStarted(_) => {
+                let again = self.open && local_pid.is_some() && attempt.knows_pid(local_pid);
+                (!again).then_some("a new process began")
+            }
+            Meaning::ProcessEnded(_) | Meaning::RunFinished { .. } | Meaning::RunFailed { .. } => None,
+            _ if self.open => None,
+            _ if !event.meaning.refreshes() => None,
+            _ => {
+                let late = self.closed_at.is_some_and(|closed| now.moment.since(closed) < LATE);
+                let other = event.pid.is_some() && !attempt.knows_pid(event.pid);
+                (!late || other).then_some("it sent events again after its end")
+            }
+        }
+    }
+
+    /// Refuses an event there is no room for.
+    pub(super) fn has_room(&self, event: &Event, opening: bool, room_for_env: bool) -> Result<(), String> {
+        if opening {
+            return Ok(());
+        }
+        let attempt = &self.attempt;
+        if !attempt.envs.has_group(&event.group)
+            && (event.env.is_some() || event.group.is_some())
+            && attempt.envs.groups() >= GROUPS_PER_RUN_MAX
+        {
+            return Err(format!("the run has {GROUPS_PER_RUN_MAX} groups already"));
+        }
+        if let Some(env) = event.env
+            && !room_for_env
+            && !attempt.envs.knows(&event.group, env)
+        {
+            return Err("no room for another env: the engine holds as many as it may".to_owned());
+        }
+        let known = attempt.series.get(attempt.series_hint).is_some_and(|(name, ..)| *name == event.series);
+        if !known
+            && attempt.series.len() >= SERIES_PER_RUN_MAX
+            && !attempt.series.iter().any(|(name, ..)| *name == event.series)
+        {
+            return Err(format!("the run has {SERIES_PER_RUN_MAX} types of events already"));
+        }
+        Ok(())
+    }
+
+    /// Begins the next attempt.
+    pub(super) fn begin(&mut self, because: &'static str, now: Now) {
+        let old = std::mem::take(&mut self.attempt);
+        let promised = old.facts.as_ref().is_some_and(|facts| facts.promised && old.events > 0);
+        self.attempt = Attempt {
+            number: old.number + 1,
+            opened: Some(Box::new(AttemptOpened { key: self.key.clone(), because, promised })),
+            began: now.moment,
+            facts: Some(Box::new(Facts { promised, ..Facts::default() })),
+            ..Attempt::default()
+        };
+        self.open = true;
+        self.closed_at = None;
+    }
+
+    /// Takes an event of the attempt.
+    pub(super) fn take(&mut self, event: &Event, host: &Name, now: Now, observed: &mut RunObserved) {
+        self.dirty = true;
+        let attempt = &mut self.attempt;
+        attempt.events += 1;
+        if event.meaning.refreshes() {
+            attempt.refresh(event, now, observed);
+        }
+        attempt.note_sender(event, now);
+        attempt.note_series(event, now);
+        attempt.note_env(event, now, observed);
+        attempt.note_lifecycle(event, host, now, observed);
+        observed.reports.extend(report(event, host));
+    }
+
+    /// What is known, for status and journal.
+    pub(super) fn facts(&self, now: Now) -> RunFacts {
+        let attempt = &self.attempt;
+        let default = Facts::default();
+        let facts = attempt.facts.as_deref().unwrap_or(&default);
+        let members =
+            attempt.members.iter().map(|(member, last)| Member { last_at: Some(now.utc_of(*last)), ..member.clone() });
+        let series = attempt.series.iter().map(|(series, last, events)| SeriesFacts {
+            series: series.clone(),
+            last_at: now.utc_of(*last),
+            events: *events,
+        });
+        RunFacts {
+            key: self.key.clone(),
+            attempt: attempt.number,
+            attempt_key: attempt.key.clone(),
+            labels: facts.labels.clone(),
+            command: facts.command.clone(),
+            began_at: now.utc_of(attempt.began),
+            promised: facts.promised,
+            declared: facts.declared.clone(),
+            expect: facts.expect.clone(),
+            last_at: attempt.last.map(|last| now.utc_of(last)),
+            events: attempt.events,
+            lost_events: attempt.feeds.lost(),
+            skew_s: attempt.skew_us.map(|us| us as f64 / 1e6),
+            step: attempt.step,
+            max_steps: facts.max_steps,
+            episodes: attempt.episodes,
+            n_envs: facts.n_envs,
+            world_size: facts.world_size,
+            phase: facts.phase.clone(),
+            members: members.collect(),
+            groups: attempt.envs.facts(now),
+            series: series.collect(),
+            last_event: attempt.last_event.as_ref().map(LastEvent::to_json),
+        }
+    }
+
+    /// Takes up what an earlier life of the engine knew.
+    pub(super) fn restored(facts: RunFacts, open: bool, now: Now) -> RunEntry {
+        let at = |utc| now.moment_of(utc);
+        let attempt = Attempt {
+            number: facts.attempt,
+            key: facts.attempt_key,
+            began: at(facts.began_at),
+            last: facts.last_at.map(at),
+            events: facts.events,
+            step: facts.step,
+            episodes: facts.episodes,
+            skew_us: facts.skew_s.map(|s| (s * 1e6) as i64),
+            members: facts
+                .members
+                .into_iter()
+                .map(|member| {
+                    let last = member.last_at.map_or(now.moment, at);
+                    (Member { last_at: None, ..member }, last)
+                })
+                .collect(),
+            envs: EnvTable::restore(&facts.groups, now),
+            series: facts.series.into_iter().map(|series| (series.series, at(series.last_at), series.events)).collect(),
+            feeds: Feeds::with_lost(facts.lost_events),
+            facts: Some(Box::new(Facts {
+                labels: facts.labels,
+                command: facts.command,
+                promised: facts.promised,
+                declared: facts.declared,
+                expect: facts.expect,
+                max_steps: facts.max_steps,
+                n_envs: facts.n_envs,
+                world_size: facts.world_size,
+                phase: facts.phase,
+            })),
+            ..Attempt::default()
+        };
+        RunEntry { key: facts.key, open, closed_at: (!open).then_some(now.moment), dirty: false, attempt }
+    }
+}
+
+impl Attempt {
+    fn knows_pid(&self, pid: Option<u32>) -> bool {
+        pid.is_some() && self.members.iter().any(|(member, _)| member.pid == pid)
+    }
+
+    /// Why this `run_started` is a restart, if it is one.
+    fn restarted(&self, event: &Event, started: &RunStarted, open: bool) -> Option<&'static str> {
+        if let (Some(known), Some(told)) = (&self.key, &started.attempt_id) {
+            return (known != told).then_some("a new attempt_id");
+        }
+        let mark = StartMark::of(event);
+        if self.started.as_ref() == Some(&mark) && mark.ts.is_some() {
+            return None;
+        }
+        if open && (self.wrapped.is_some() || self.knows_pid(event.pid)) {
+            return None;
+        }
+        let joins = self.started.as_ref().is_some_and(|first| event.rank.is_some() && first.rank != event.rank);
+        if open && (joins || self.started.is_none()) {
+            return None;
+        }
+        Some("run_started")
+    }
+
+    fn refresh(&mut self, event: &Event, now: Now, observed: &mut RunObserved) {
+        self.last = Some(now.moment);
+        observed.received = true;
+        if let Some(ts) = event.ts {
+            self.skew_us = Some(now.utc.as_microsecond().saturating_sub(ts.as_microsecond()));
+        }
+        if let Some(episodes) = event.episodes {
+            self.episodes = Some(self.episodes.map_or(episodes, |known| known.max(episodes)));
+        }
+        match (event.step, self.step) {
+            (Some(step), known) if known.is_none_or(|known| step > known) => {
+                self.step = Some(step);
+                observed.update.step = Some(step);
+                observed.progressed = true;
+            }
+            (None, None) if event.meaning.is_progress() => observed.progressed = true,
+            _ => {}
+        }
+    }
+
+    fn note_sender(&mut self, event: &Event, now: Now) {
+        if let Some(seq) = event.seq {
+            self.feeds.note(&event.host, event.pid, seq, MEMBERS_PER_RUN_MAX);
+        }
+        if event.pid.is_none() && event.rank.is_none() {
+            return;
+        }
+        let room = self.members.len() < MEMBERS_PER_RUN_MAX;
+        let known = self
+            .members
+            .iter_mut()
+            .find(|(member, _)| member.pid == event.pid && member.rank == event.rank && member.host == event.host);
+        match known {
+            Some((_, last)) => *last = now.moment,
+            None if room => {
+                let member = Member { host: event.host.clone(), pid: event.pid, rank: event.rank, last_at: None };
+                self.members.push((member, now.moment));
+            }
+            None => {}
+        }
+    }
+
+    fn note_series(&mut self, event: &Event, now: Now) {
+        if matches!(event.meaning, Meaning::ProcessStarted(_) | Meaning::ProcessEnded(_)) {
+            return;
+        }
+        let hinted = self.series.get(self.series_hint).is_some_and(|(name, ..)| *name == event.series);
+        if !hinted {
+            let found = self.series.iter().position(|(name, ..)| *name == event.series);
+            self.series_hint = found.unwrap_or_else(|| {
+                self.series.push((event.series.clone(), now.moment, 0));
+                self.series.len() - 1
+            });
+        }
+        let (_, last, events) = &mut self.series[self.series_hint];
+        *last = now.moment;
+        *events += 1;
+    }
+
+    fn note_env(&mut self, event: &Event, now: Now, observed: &mut RunObserved) {
+        if event.env.is_none() && event.group.is_none() {
+            return;
+        }
+        if !event.meaning.refreshes() {
+            return;
+        }
+        let group = self.envs.group(&event.group, now.moment);
+        let Some(env) = event.env else { return };
+        let (place, fresh) = self.envs.touch(group, env, now.moment);
+        if fresh {
+            observed.new_envs.push(NewEnv { group: event.group.clone(), env });
+        }
+        observed.envs.push(place);
+    }
+
+    fn note_lifecycle(&mut self, event: &Event, host: &Name, now: Now, observed: &mut RunObserved) {
+        match &event.meaning {
+            Meaning::RunStarted(started) => self.note_started(event, started, now, observed),
+            Meaning::ProcessStarted(started) => self.note_process(event, started, host, observed),
+            Meaning::ProcessEnded(_) => self.wrapped = None,
+            Meaning::PhaseStarted { phase, .. } => self.edit().phase = Some(phase.clone()),
+            Meaning::PhaseEnded => self.edit().phase = None,
+            _ => {}
+        }
+        if let Some(phase) = &event.phase
+            && event.meaning == Meaning::Telemetry
+            && self.facts.as_ref().is_none_or(|facts| facts.phase.as_ref() != Some(phase))
+        {
+            self.edit().phase = Some(phase.clone());
+        }
+        if event.meaning.refreshes() && self.facts.as_ref().is_none_or(|facts| !facts.promised) {
+            self.edit().promised = true;
+        }
+    }
+
+    fn note_started(&mut self, event: &Event, started: &RunStarted, now: Now, observed: &mut RunObserved) {
+        self.started.get_or_insert_with(|| StartMark::of(event));
+        if self.key.is_none() {
+            self.key.clone_from(&started.attempt_id);
+        }
+        if let Some(n_envs) = started.n_envs {
+            let group = self.envs.group(&event.group, now.moment);
+            self.envs.announce(group, n_envs);
+            observed.announced.push(announced(&event.group, n_envs));
+        }
+        let facts = self.edit();
+        facts.labels.extend(started.labels.clone());
+        facts.max_steps = started.max_steps.or(facts.max_steps);
+        facts.world_size = started.world_size.or(facts.world_size);
+        if event.group.is_none() {
+            facts.n_envs = started.n_envs.or(facts.n_envs);
+        }
+        if started.expect != Expect::default() {
+            facts.expect = started.expect.clone();
+            observed.update.expect = Some(started.expect.clone());
+        }
+        observed.update.labels = Some(facts.labels.clone());
+        observed.update.max_steps = facts.max_steps;
+    }
+
+    fn note_process(&mut self, event: &Event, started: &ProcessStarted, host: &Name, observed: &mut RunObserved) {
+        if event.host.as_ref().is_none_or(|from| from == host) {
+            self.wrapped = event.pid;
+        }
+        let facts = self.edit();
+        facts.labels.extend(started.labels.clone());
+        facts.promised |= started.promised;
+        facts.declared = started.declared.clone();
+        if !started.command.is_empty() {
+            facts.command = Some(started.command.clone());
+        }
+        observed.update.labels = Some(facts.labels.clone());
+    }
+
+    fn edit(&mut self) -> &mut Facts {
+        self.facts.get_or_insert_default()
+    }
+
+    /// Keeps the last event as evidence.
+    pub(super) fn keep(&mut self, last: LastEvent) {
+        self.last_event = Some(last);
+    }
+}
+
+impl StartMark {
+    fn of(event: &Event) -> StartMark {
+        StartMark { ts: event.ts, pid: event.pid, rank: event.rank, host: event.host.clone() }
+    }
+}

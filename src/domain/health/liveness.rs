@@ -1,0 +1,447 @@
+//! Liveness of a run's process and named threads (TELE-703): tri-state, with cause and why.
+
+use std::time::Duration;
+
+use runwatch_plugin::{Health, Subject};
+
+use super::freshness::secs;
+use super::run::{Changed, RunHealth};
+use super::{HealthEffects, HostIdentity};
+use crate::domain::change::{Watch, WatchKey, WatchRequest};
+use crate::domain::check::{CheckKind, Transition};
+use crate::domain::event::{ProcessEnded, ProcessStarted, ThreadReport};
+use crate::domain::freshness::FreshnessStatus;
+use crate::domain::liveness::{DeathCause, Exit, Liveness, ProcessIdentity, Sighting, UnknownWhy};
+use crate::domain::names::Name;
+use crate::domain::run::{RunVerdict, ThreadVerdict};
+use crate::domain::time::{Moment, Now};
+use crate::limits::THREADS_PER_RUN_MAX;
+
+/// A thread's end is held this long: it may be its process's end, or its clean report may be on its way.
+const THREAD_HOLD: Duration = Duration::from_millis(250);
+/// A process's end is held this long for the word of its parent, which knows more.
+const PARENT_HOLD: Duration = Duration::from_secs(1);
+/// The name of the thread that `run_started` names by its id alone.
+const TRAINING_THREAD: &str = "training";
+/// `CLK_TCK` on every Linux of the last twenty years: start times are in units of 10 ms.
+const TICK_US: i64 = 10_000;
+
+/// The attempt's main process.
+#[derive(Debug)]
+pub(super) struct ProcessHealth {
+    pub(super) liveness: Liveness,
+    pub(super) identity: Option<ProcessIdentity>,
+    pid: Option<u32>,
+    claimed: Option<Moment>,
+    /// Its parent is a `runwatch run`, whose word on its end is awaited.
+    wrapped: bool,
+    held: Option<(DeathCause, Moment)>,
+    watched: bool,
+}
+
+/// A named thread.
+#[derive(Debug)]
+pub(super) struct ThreadHealth {
+    pub(super) verdict: ThreadVerdict,
+    /// It was seen to be gone, and the hold has not passed.
+    held: Option<Moment>,
+    alarmed: bool,
+}
+
+impl Default for ProcessHealth {
+    fn default() -> ProcessHealth {
+        ProcessHealth {
+            liveness: Liveness::Unknown(UnknownWhy::NeverSeen),
+            identity: None,
+            pid: None,
+            claimed: None,
+            wrapped: false,
+            held: None,
+            watched: false,
+        }
+    }
+}
+
+impl ProcessHealth {
+    pub(super) fn restored(verdict: &RunVerdict) -> ProcessHealth {
+        ProcessHealth {
+            liveness: verdict.liveness.clone(),
+            pid: verdict.process.as_ref().map(|process| process.pid),
+            identity: verdict.process.clone(),
+            ..ProcessHealth::default()
+        }
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.liveness == Liveness::Alive
+    }
+
+    /// Whether a look is under way whose answer decides what silence or a finish means.
+    pub(super) fn may_be_alive(&self) -> bool {
+        self.is_alive() || (self.watched && self.liveness == Liveness::Unknown(UnknownWhy::NeverSeen))
+    }
+
+    pub(super) fn exit(&self) -> Option<Exit> {
+        match &self.liveness {
+            Liveness::Dead { cause: DeathCause::Exited(exit), .. } => Some(*exit),
+            _ => None,
+        }
+    }
+
+    pub(super) fn elsewhere(&mut self) {
+        if self.pid.is_none() {
+            self.liveness = Liveness::Unknown(UnknownWhy::OtherHost);
+        }
+    }
+
+    pub(super) fn hold_until(&self) -> Option<Moment> {
+        self.held.as_ref().map(|(_, since)| *since + PARENT_HOLD)
+    }
+
+    /// Whether nothing more is to be learned from looking.
+    pub(super) fn settled(&self) -> bool {
+        self.watched && !self.may_be_alive()
+    }
+
+    pub(super) fn unwatched(&mut self) {
+        self.watched = false;
+    }
+}
+
+impl ThreadHealth {
+    pub(super) fn restored(verdict: &ThreadVerdict, now: Now) -> ThreadHealth {
+        let dead = verdict.liveness.is_dead();
+        // A death that was seen but not yet told when the engine went is told now.
+        let held = (dead && !verdict.clean).then_some(now.moment);
+        ThreadHealth { verdict: verdict.clone(), held, alarmed: false }
+    }
+}
+
+impl RunHealth {
+    /// A process of this host says it is the run's.
+    pub(super) fn claim(&mut self, pid: u32, tid: Option<u32>, now: Now, effects: &mut HealthEffects) {
+        if self.process.pid.is_none() && self.open {
+            self.process.pid = Some(pid);
+            self.process.claimed = Some(now.moment);
+            self.process.liveness = Liveness::Unknown(UnknownWhy::NeverSeen);
+            self.process.watched = true;
+            self.ask(Watch::Process { pid, start_ticks: None }, effects);
+        }
+        if let Some(tid) = tid {
+            self.watch_thread(TRAINING_THREAD.into(), Some(pid), Some(tid), now, effects);
+        }
+    }
+
+    /// Its parent says its child is there.
+    pub(super) fn wrapped_by_parent(
+        &mut self,
+        pid: u32,
+        started: &ProcessStarted,
+        now: Now,
+        changed: &mut Changed,
+        effects: &mut HealthEffects,
+    ) {
+        changed.noted = true;
+        self.declared = started.declared.clone();
+        self.promised |= started.promised;
+        if self.promised && self.status == FreshnessStatus::NotWatched {
+            self.status = FreshnessStatus::Waiting;
+        }
+        self.set_bounds();
+        let again = self.process.pid == Some(pid) && self.process.is_alive();
+        self.process.pid = Some(pid);
+        self.process.claimed = Some(now.moment);
+        self.process.wrapped = true;
+        self.process.liveness = Liveness::Alive;
+        if !again {
+            self.process.watched = true;
+            self.ask(Watch::Process { pid, start_ticks: None }, effects);
+        }
+        for thread in &started.threads {
+            let tid = thread.parse().ok();
+            self.watch_thread(thread.as_str().into(), Some(pid), tid, now, effects);
+        }
+    }
+
+    /// Its parent says its child has ended.
+    pub(super) fn parent_says_ended(&mut self, ended: ProcessEnded, now: Now, changed: &mut Changed) {
+        self.cancelled |= ended.cancelled;
+        self.process.wrapped = false;
+        self.process.held = None;
+        self.died(DeathCause::Exited(ended.exit), now, changed);
+    }
+
+    /// What a look found.
+    pub(super) fn sight(
+        &mut self,
+        key: WatchKey,
+        sighting: Sighting,
+        identity: &HostIdentity,
+        now: Now,
+        timers: &mut super::Timers,
+        effects: &mut HealthEffects,
+    ) {
+        let mut changed = Changed::default();
+        match key {
+            WatchKey::Process => self.sight_process(sighting, identity, now, &mut changed),
+            WatchKey::Thread(name) => self.sight_thread(&name, sighting, now, &mut changed),
+        }
+        self.finish_input(now, timers, changed, effects);
+    }
+
+    fn sight_process(&mut self, sighting: Sighting, identity: &HostIdentity, now: Now, changed: &mut Changed) {
+        if self.process.liveness.is_dead() {
+            return;
+        }
+        match sighting {
+            Sighting::Found { start_ticks, id } => {
+                let started = Moment::from_us(i64::try_from(start_ticks).unwrap_or(i64::MAX).saturating_mul(TICK_US));
+                if self.process.claimed.is_some_and(|claimed| started > claimed + Duration::from_millis(20)) {
+                    // A process that is younger than the claim is another one on a reused pid.
+                    self.process.liveness = Liveness::Unknown(UnknownWhy::AlreadyGone);
+                } else {
+                    self.process.identity = Some(ProcessIdentity {
+                        host: identity.host.clone(),
+                        boot_id: identity.boot_id.clone(),
+                        pid: id,
+                        start_ticks,
+                    });
+                    self.process.liveness = Liveness::Alive;
+                }
+                changed.noted = true;
+            }
+            Sighting::Ended(cause) if self.process.wrapped => {
+                self.process.held.get_or_insert((cause, now.moment));
+            }
+            Sighting::Ended(cause) => self.died(cause, now, changed),
+            Sighting::Hidden(why) if !self.process.wrapped => {
+                self.process.liveness = Liveness::Unknown(why);
+                changed.noted = true;
+                self.finish_if_unseen(now, changed);
+            }
+            Sighting::Hidden(_) => {}
+        }
+    }
+
+    /// The parent's word did not come: what was seen has to do.
+    pub(super) fn judge_process_hold(&mut self, now: Now, changed: &mut Changed) {
+        if self.process.hold_until().is_some_and(|until| until <= now.moment)
+            && let Some((cause, _)) = self.process.held.take()
+        {
+            self.process.wrapped = false;
+            self.died(cause, now, changed);
+        }
+    }
+
+    /// The process is gone, by positive evidence.
+    fn died(&mut self, cause: DeathCause, now: Now, changed: &mut Changed) {
+        if self.process.liveness.is_dead() {
+            return;
+        }
+        self.process.liveness = Liveness::Dead { cause, at: now.utc };
+        changed.noted = true;
+        for thread in &mut self.threads {
+            thread.held = None;
+        }
+        if self.open {
+            self.end_with_process(cause, now, changed);
+        }
+    }
+
+    /// The run says something of one of its threads.
+    pub(super) fn thread_report(
+        &mut self,
+        pid: Option<u32>,
+        report: ThreadReport,
+        now: Now,
+        changed: &mut Changed,
+        effects: &mut HealthEffects,
+    ) {
+        if report.alive != Some(false) && report.tid.is_some() {
+            self.watch_thread(report.thread.clone(), pid, report.tid, now, effects);
+        }
+        let Some(index) = self.thread_place(&report.thread, report.tid, now) else { return };
+        let thread = &mut self.threads[index];
+        match report.alive {
+            Some(true) if !thread.verdict.liveness.is_dead() => {
+                if thread.verdict.liveness != Liveness::Alive {
+                    thread.verdict.liveness = Liveness::Alive;
+                    thread.verdict.at = now.utc;
+                    changed.noted = true;
+                }
+            }
+            Some(true) => {}
+            None => {
+                if !thread.verdict.liveness.is_dead() {
+                    thread.verdict.liveness = Liveness::Unknown(UnknownWhy::Reported);
+                    thread.verdict.at = now.utc;
+                    changed.noted = true;
+                }
+            }
+            Some(false) => {
+                thread.verdict.clean |= report.clean;
+                if report.clean {
+                    thread.held = None;
+                }
+                self.thread_gone(index, DeathCause::Reported, now, changed);
+            }
+        }
+    }
+
+    fn sight_thread(&mut self, name: &Name, sighting: Sighting, now: Now, changed: &mut Changed) {
+        let Some(index) = self.threads.iter().position(|thread| thread.verdict.thread == *name) else { return };
+        let thread = &mut self.threads[index];
+        if thread.verdict.liveness.is_dead() {
+            return;
+        }
+        match sighting {
+            Sighting::Found { id, .. } => {
+                thread.verdict.tid = Some(id);
+                if thread.verdict.liveness != Liveness::Alive {
+                    thread.verdict.liveness = Liveness::Alive;
+                    thread.verdict.at = now.utc;
+                }
+                changed.noted = true;
+            }
+            // A thread that cannot be seen from outside is as alive as its run last said.
+            Sighting::Hidden(_) if thread.verdict.liveness == Liveness::Alive => {}
+            Sighting::Hidden(why) => {
+                thread.verdict.liveness = Liveness::Unknown(why);
+                changed.noted = true;
+            }
+            Sighting::Ended(cause) => self.thread_gone(index, cause, now, changed),
+        }
+    }
+
+    fn thread_gone(&mut self, index: usize, cause: DeathCause, now: Now, changed: &mut Changed) {
+        let over = !self.is_thread_judged();
+        let thread = &mut self.threads[index];
+        if !thread.verdict.liveness.is_dead() {
+            thread.verdict.liveness = Liveness::Dead { cause, at: now.utc };
+            thread.verdict.at = now.utc;
+            changed.noted = true;
+            if !thread.verdict.clean && !over {
+                thread.held = Some(now.moment);
+            }
+        }
+    }
+
+    /// Threads whose hold has passed are dead for good: told once per attempt.
+    pub(super) fn judge_threads(&mut self, now: Now, changed: &mut Changed) {
+        let judged = self.is_thread_judged();
+        let mut deaths = Vec::new();
+        for thread in &mut self.threads {
+            if thread.held.is_none_or(|since| since + THREAD_HOLD > now.moment) {
+                continue;
+            }
+            thread.held = None;
+            if judged && !thread.alarmed {
+                thread.alarmed = true;
+                deaths.push(thread.verdict.clone());
+            }
+        }
+        for verdict in deaths {
+            if self.alerts.contains_key(&(CheckKind::Thread, verdict.subject())) {
+                continue;
+            }
+            let how = match &verdict.liveness {
+                Liveness::Dead { cause: DeathCause::Reported, .. } => "the run reported it dead".to_owned(),
+                _ => "it is gone from the process, which lives on".to_owned(),
+            };
+            let transition = Transition {
+                check: CheckKind::Thread,
+                subject: verdict.subject(),
+                from: Health::Healthy,
+                to: Health::Critical,
+                status: "dead",
+                at: now.utc,
+                since: verdict.at,
+                reason: format!("thread {} ended: {how}", verdict.thread),
+            };
+            self.transition(transition, changed);
+        }
+    }
+
+    pub(super) fn thread_deadline(&self) -> Option<Moment> {
+        self.threads.iter().filter_map(|thread| thread.held).min().map(|since| since + THREAD_HOLD)
+    }
+
+    /// Looks again at what was alive when an earlier life of the engine ended.
+    pub(super) fn watch_again(&mut self, identity: &HostIdentity, now: Now, effects: &mut HealthEffects) {
+        let Some(process) = self.process.identity.clone() else { return };
+        if self.process.liveness.is_dead() {
+            return;
+        }
+        self.process.watched = true;
+        if process.boot_id != identity.boot_id && process.host == identity.host {
+            // The host booted anew: the process cannot have lived through it. Told with the first chore.
+            self.process.held = Some((DeathCause::Replaced, now.moment.before(PARENT_HOLD)));
+            return;
+        }
+        self.ask(Watch::Process { pid: process.pid, start_ticks: Some(process.start_ticks) }, effects);
+        for thread in &self.threads {
+            if thread.verdict.liveness.is_dead() {
+                continue;
+            }
+            let watch =
+                Watch::Thread { name: thread.verdict.thread.clone(), pid: process.pid, tid: thread.verdict.tid };
+            effects.watch.push(WatchRequest { run: self.id, attempt: self.attempt, what: watch });
+        }
+    }
+
+    fn watch_thread(&mut self, name: Name, pid: Option<u32>, tid: Option<u32>, now: Now, effects: &mut HealthEffects) {
+        let known = self.threads.iter().any(|thread| thread.verdict.thread == name && same_tid(&thread.verdict, tid));
+        if known || self.thread_place(&name, tid, now).is_none() {
+            return;
+        }
+        // Without an id only a thread that was named from outside is looked for; a report is enough in itself.
+        if let Some(pid) = pid.or(self.process.pid) {
+            self.ask(Watch::Thread { name, pid, tid }, effects);
+        }
+    }
+
+    /// The thread's place; one that is new, or lives again under another id, begins anew.
+    fn thread_place(&mut self, name: &Name, tid: Option<u32>, now: Now) -> Option<usize> {
+        if let Some(index) = self.threads.iter().position(|thread| thread.verdict.thread == *name) {
+            let thread = &mut self.threads[index];
+            if !same_tid(&thread.verdict, tid) {
+                *thread = ThreadHealth::new(name.clone(), tid, now);
+                let subject = Subject { thread: Some(name.to_string()), ..Subject::default() };
+                self.alerts.remove(&(CheckKind::Thread, subject));
+            }
+            return Some(index);
+        }
+        if self.threads.len() >= THREADS_PER_RUN_MAX {
+            return None;
+        }
+        self.threads.push(ThreadHealth::new(name.clone(), tid, now));
+        Some(self.threads.len() - 1)
+    }
+
+    /// Whether a thread's end is news: not when the run is done or its process is ending.
+    fn is_thread_judged(&self) -> bool {
+        self.open && self.finished_at.is_none() && self.process.held.is_none() && !self.process.liveness.is_dead()
+    }
+
+    fn ask(&self, what: Watch, effects: &mut HealthEffects) {
+        effects.watch.push(WatchRequest { run: self.id, attempt: self.attempt, what });
+    }
+
+    /// Words for a death that was seen after the fact.
+    pub(super) fn lived_for(&self, now: Now) -> String {
+        secs(now.moment.since(self.began))
+    }
+}
+
+impl ThreadHealth {
+    fn new(thread: Name, tid: Option<u32>, now: Now) -> ThreadHealth {
+        let liveness = Liveness::Unknown(UnknownWhy::NeverSeen);
+        let verdict = ThreadVerdict { thread, tid, liveness, clean: false, at: now.utc };
+        ThreadHealth { verdict, held: None, alarmed: false }
+    }
+}
+
+/// Whether the id names the same life of the thread.
+fn same_tid(verdict: &ThreadVerdict, tid: Option<u32>) -> bool {
+    verdict.tid.is_none() || tid.is_none() || verdict.tid == tid
+}

@@ -1,0 +1,173 @@
+//! The health evaluator's decisions: the checks of every run, judged by the five telemetry records.
+//!
+//! Observations and sightings go in; what changed about which run comes out.
+
+mod end;
+mod freshness;
+mod liveness;
+mod run;
+mod timers;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::change::{ProbeObserved, RunChange, WatchRequest};
+use super::deadlines::Slot;
+use super::names::{Name, RunId};
+use super::observation::{Observed, RunObserved};
+use super::run::{RunFacts, RunVerdict};
+use super::team::Team;
+use super::time::{Moment, Now};
+
+use run::RunHealth;
+use timers::{Owner, Timers};
+
+/// A wake this much later than asked for means that we did not run: the machine slept, or we were
+/// stopped. Silence in that time is ours, not the runs'.
+const BLIND: Duration = Duration::from_secs(2);
+
+/// Which machine this is: the half of a process's identity that all share.
+#[derive(Debug, Clone)]
+pub struct HostIdentity {
+    /// Its name.
+    pub host: Name,
+    /// Its boot.
+    pub boot_id: Name,
+}
+
+/// Judges every run.
+#[derive(Debug)]
+pub struct HealthMachine {
+    identity: HostIdentity,
+    teams: Arc<[Team]>,
+    runs: Vec<Option<Box<RunHealth>>>,
+    timers: Timers,
+    due: Vec<Slot>,
+    asked: Option<Moment>,
+}
+
+/// What an input came to.
+#[derive(Debug, Default)]
+pub struct HealthEffects {
+    /// For the Router: what changed.
+    pub changes: Vec<RunChange>,
+    /// For the LivenessPoller: what to look at.
+    pub watch: Vec<WatchRequest>,
+    /// For the Aggregator: attempts that are over.
+    pub closed: Vec<(RunId, u32)>,
+}
+
+impl HealthMachine {
+    /// A machine that is ready at `now`: no deadline is earlier than that plus its bound.
+    pub fn new(identity: HostIdentity, teams: Arc<[Team]>, now: Now) -> HealthMachine {
+        let timers = Timers::from(now.moment);
+        HealthMachine { identity, teams, runs: Vec::new(), timers, due: Vec::new(), asked: None }
+    }
+
+    /// Takes up an attempt from an earlier life of the engine.
+    pub fn restore(&mut self, run: RunId, facts: &RunFacts, verdict: Option<&RunVerdict>, now: Now) -> HealthEffects {
+        let mut effects = HealthEffects::default();
+        let team = team_of(&self.teams, &facts.key.team);
+        let health =
+            RunHealth::restored(run, facts, verdict, team, &self.identity, now, &mut self.timers, &mut effects);
+        *self.slot(run) = Some(Box::new(health));
+        effects
+    }
+
+    /// Judges what a batch said.
+    pub fn on_observed(&mut self, observed: Observed) -> HealthEffects {
+        let mut effects = HealthEffects::default();
+        let now = observed.at;
+        for seen in observed.runs {
+            self.observe(seen, now, &mut effects);
+        }
+        effects
+    }
+
+    /// Judges what a look found.
+    pub fn on_probe(&mut self, probe: ProbeObserved, now: Now) -> HealthEffects {
+        let mut effects = HealthEffects::default();
+        let run = self.runs.get_mut(probe.run.0 as usize).and_then(Option::as_mut);
+        if let Some(run) = run.filter(|run| run.attempt == probe.attempt) {
+            run.sight(probe.key, probe.sighting, &self.identity, now, &mut self.timers, &mut effects);
+        }
+        effects
+    }
+
+    /// Judges what is due.
+    pub fn on_deadline(&mut self, now: Now) -> HealthEffects {
+        let mut effects = HealthEffects::default();
+        if self.asked.is_some_and(|asked| now.moment.since(asked) >= BLIND) {
+            self.timers.floor = Some(now.moment);
+        }
+        self.asked = None;
+        let mut due = std::mem::take(&mut self.due);
+        self.timers.table.expire(now.moment, &mut due);
+        // Slots of one run are judged together, so that one change tells them all.
+        due.sort_by_key(|slot| self.timers.owner(*slot).run());
+        let mut rest = due.as_slice();
+        while let Some(first) = rest.first() {
+            let run_id = self.timers.owner(*first).run();
+            let count = rest.iter().take_while(|slot| self.timers.owner(**slot).run() == run_id).count();
+            let (mine, others) = rest.split_at(count);
+            rest = others;
+            let run = run_id.and_then(|run| self.runs.get_mut(run.0 as usize)).and_then(Option::as_mut);
+            if let Some(run) = run {
+                run.expire(mine, now, &mut self.timers, &mut effects);
+            }
+        }
+        due.clear();
+        self.due = due;
+        effects
+    }
+
+    /// When the machine wants to be asked again.
+    pub fn next_deadline(&mut self) -> Option<Moment> {
+        let next = self.timers.table.next().map(Moment::round_up);
+        self.asked = next;
+        next
+    }
+
+    /// What is made of every run, with its place in the tables.
+    pub fn verdicts(&self, now: Now) -> Vec<(RunId, RunVerdict)> {
+        self.runs.iter().flatten().map(|run| (run.id, run.verdict(now))).collect()
+    }
+
+    fn slot(&mut self, run: RunId) -> &mut Option<Box<RunHealth>> {
+        let index = run.0 as usize;
+        if index >= self.runs.len() {
+            self.runs.resize_with(index + 1, || None);
+        }
+        &mut self.runs[index]
+    }
+
+    fn observe(&mut self, mut seen: RunObserved, now: Now, effects: &mut HealthEffects) {
+        if let Some(opened) = seen.opened.take() {
+            let old = self.slot(seen.run).take();
+            if let Some(mut old) = old {
+                old.supersede(now, &mut self.timers, effects);
+                old.release(&mut self.timers);
+            }
+            let team = team_of(&self.teams, &opened.key.team);
+            let health = RunHealth::new(seen.run, seen.attempt, *opened, team, now, &mut self.timers);
+            *self.slot(seen.run) = Some(Box::new(health));
+        }
+        let run = self.runs.get_mut(seen.run.0 as usize).and_then(Option::as_mut);
+        if let Some(run) = run.filter(|run| run.attempt == seen.attempt) {
+            run.observe(seen, now, &mut self.timers, effects);
+        }
+    }
+}
+
+impl Owner {
+    fn run(self) -> Option<RunId> {
+        match self {
+            Owner::Nobody => None,
+            Owner::Freshness(run) | Owner::Chores(run) | Owner::Env(run, _) => Some(run),
+        }
+    }
+}
+
+fn team_of<'t>(teams: &'t [Team], name: &str) -> Option<&'t Team> {
+    teams.iter().find(|team| &*team.name == name)
+}

@@ -1,0 +1,447 @@
+//! One run under judgement: what is known of its attempt, and how inputs reach its checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use runwatch_plugin::{Health, RunState, Subject};
+
+use super::liveness::{ProcessHealth, ThreadHealth};
+use super::timers::{Owner, Timers};
+use super::{HealthEffects, HostIdentity};
+use crate::domain::change::{AttemptEnd, RunChange, Story, Watch, WatchRequest};
+use crate::domain::check::{Alert, CheckKind, Transition};
+use crate::domain::deadlines::Slot;
+use crate::domain::event::Expect;
+use crate::domain::freshness::{BoundSource, Bounds, FreshnessStatus, STARTUP};
+use crate::domain::names::{Name, RunId, RunKey};
+use crate::domain::observation::{Announced, AttemptOpened, FactsUpdate, Report, RunObserved};
+use crate::domain::run::{RunFacts, RunVerdict};
+use crate::domain::team::Team;
+use crate::domain::time::{Moment, Now, earliest};
+
+/// A run's latest attempt, under judgement.
+#[derive(Debug)]
+pub(super) struct RunHealth {
+    pub(super) id: RunId,
+    pub(super) key: RunKey,
+    pub(super) attempt: u32,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) open: bool,
+    pub(super) told_state: RunState,
+    pub(super) ended: Option<(RunState, Moment)>,
+    pub(super) began: Moment,
+    pub(super) team_bounds: Bounds,
+    pub(super) team_startup: Duration,
+    pub(super) bounds: Bounds,
+    pub(super) startup: Duration,
+    pub(super) declared: Expect,
+    pub(super) expect: Expect,
+    pub(super) promised: bool,
+    pub(super) last: Option<Moment>,
+    pub(super) status: FreshnessStatus,
+    pub(super) startup_missed: bool,
+    pub(super) freshness_slot: Slot,
+    pub(super) chores_slot: Slot,
+    pub(super) envs: Vec<EnvPlace>,
+    pub(super) groups: Vec<Option<Name>>,
+    pub(super) announced: Vec<Announced>,
+    pub(super) missing: BTreeSet<(Option<Name>, u32)>,
+    pub(super) missing_judged: bool,
+    pub(super) process: ProcessHealth,
+    pub(super) threads: Vec<ThreadHealth>,
+    pub(super) finished_at: Option<Moment>,
+    pub(super) finishing: bool,
+    pub(super) cancelled: bool,
+    pub(super) paused: Option<Moment>,
+    pub(super) resumed: Option<Moment>,
+    pub(super) lease_until: Option<Moment>,
+    pub(super) paused_for: Duration,
+    pub(super) stalled_since: Option<Moment>,
+    pub(super) stalled_for: Duration,
+    pub(super) progressed: bool,
+    pub(super) story: Story,
+    pub(super) alerts: BTreeMap<(CheckKind, Subject), Alert>,
+}
+
+/// Where an environment's columns lie.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EnvPlace {
+    pub(super) slot: Slot,
+    pub(super) number: u32,
+    pub(super) group: u16,
+}
+
+/// What an input changed about one run, as it is being found out.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    pub(super) transitions: Vec<Transition>,
+    pub(super) ended: Option<AttemptEnd>,
+    pub(super) progressed: bool,
+    pub(super) noted: bool,
+}
+
+impl RunHealth {
+    pub(super) fn new(
+        id: RunId,
+        attempt: u32,
+        opened: AttemptOpened,
+        team: Option<&Team>,
+        now: Now,
+        timers: &mut Timers,
+    ) -> RunHealth {
+        let team_bounds = team.map(|team| team.bounds).unwrap_or_default();
+        let team_startup = team.map_or(STARTUP, |team| team.startup);
+        RunHealth {
+            id,
+            key: opened.key,
+            attempt,
+            labels: BTreeMap::new(),
+            open: true,
+            told_state: RunState::Waiting,
+            ended: None,
+            began: now.moment,
+            team_bounds,
+            team_startup,
+            bounds: team_bounds,
+            startup: team_startup,
+            declared: Expect::default(),
+            expect: Expect::default(),
+            promised: opened.promised,
+            last: None,
+            status: if opened.promised { FreshnessStatus::Waiting } else { FreshnessStatus::NotWatched },
+            startup_missed: false,
+            freshness_slot: timers.insert(Owner::Freshness(id)),
+            chores_slot: timers.insert(Owner::Chores(id)),
+            envs: Vec::new(),
+            groups: Vec::new(),
+            announced: Vec::new(),
+            missing: BTreeSet::new(),
+            missing_judged: false,
+            process: ProcessHealth::default(),
+            threads: Vec::new(),
+            finished_at: None,
+            finishing: false,
+            cancelled: false,
+            paused: None,
+            resumed: None,
+            lease_until: None,
+            paused_for: Duration::ZERO,
+            stalled_since: None,
+            stalled_for: Duration::ZERO,
+            progressed: false,
+            story: Story::default(),
+            alerts: BTreeMap::new(),
+        }
+    }
+
+    /// Takes up an attempt from an earlier life of the engine.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn restored(
+        id: RunId,
+        facts: &RunFacts,
+        verdict: Option<&RunVerdict>,
+        team: Option<&Team>,
+        identity: &HostIdentity,
+        now: Now,
+        timers: &mut Timers,
+        effects: &mut HealthEffects,
+    ) -> RunHealth {
+        let opened = AttemptOpened { key: facts.key.clone(), because: "taken up again", promised: facts.promised };
+        let mut run = RunHealth::new(id, facts.attempt, opened, team, now, timers);
+        run.began = now.moment_of(facts.began_at);
+        run.labels = facts.labels.clone();
+        run.declared = facts.declared.clone();
+        run.expect = facts.expect.clone();
+        run.set_bounds();
+        run.story.step = facts.step;
+        run.story.max_steps = facts.max_steps;
+        run.story.last_at = facts.last_at;
+        run.progressed = facts.step.is_some() || facts.last_at.is_some();
+        run.last = facts.last_at.map(|at| now.moment_of(at));
+        for group in &facts.groups {
+            if let Some(n_envs) = group.n_envs {
+                run.announced.push(Announced { group: group.group.clone(), n_envs });
+            }
+            for env in &group.envs {
+                run.add_env(&group.group, env.env, timers);
+                let place = run.envs[run.envs.len() - 1];
+                timers.last[place.slot.index()] = now.moment_of(env.last_at);
+                timers.status[place.slot.index()] = FreshnessStatus::Live;
+            }
+        }
+        if let Some(verdict) = verdict {
+            run.take_up(verdict, identity, now, timers, effects);
+        }
+        if run.open {
+            if run.last.is_some() && matches!(run.status, FreshnessStatus::Waiting | FreshnessStatus::NotWatched) {
+                run.status = FreshnessStatus::Live;
+            }
+            run.rearm_all(now, timers);
+        }
+        run
+    }
+
+    fn take_up(
+        &mut self,
+        verdict: &RunVerdict,
+        identity: &HostIdentity,
+        now: Now,
+        timers: &mut Timers,
+        effects: &mut HealthEffects,
+    ) {
+        self.told_state = verdict.state;
+        self.status = verdict.freshness;
+        self.missing = verdict.missing_envs.iter().cloned().collect();
+        self.missing_judged = !self.missing.is_empty();
+        self.alerts =
+            verdict.alerts.iter().map(|alert| ((alert.check, alert.subject.clone()), alert.clone())).collect();
+        self.startup_missed = self.alerts.keys().any(|(check, _)| *check == CheckKind::Startup);
+        for place in &self.envs {
+            let subject = self.env_subject(place);
+            if let Some(alert) = self.alerts.get(&(CheckKind::EnvFreshness, subject)) {
+                timers.status[place.slot.index()] = match alert.health {
+                    Health::Critical => FreshnessStatus::Stale,
+                    _ => FreshnessStatus::Slow,
+                };
+            }
+        }
+        self.process = ProcessHealth::restored(verdict);
+        self.threads = verdict.threads.iter().map(|thread| ThreadHealth::restored(thread, now)).collect();
+        if let Some(ended_at) = verdict.ended_at {
+            let ended = now.moment_of(ended_at);
+            self.began = ended.before(verdict.runtime);
+            self.stalled_for = verdict.runtime.saturating_sub(verdict.active);
+            self.ended = Some((verdict.state, ended));
+            self.open = false;
+        } else {
+            let wall = now.moment.since(self.began);
+            self.stalled_for = verdict.runtime.min(wall).saturating_sub(verdict.active);
+            self.watch_again(identity, now, effects);
+        }
+    }
+
+    /// What a batch said.
+    pub(super) fn observe(&mut self, seen: RunObserved, now: Now, timers: &mut Timers, effects: &mut HealthEffects) {
+        let mut changed = Changed::default();
+        self.update(seen.update);
+        for env in &seen.new_envs {
+            self.env_came(env, now, timers, &mut changed);
+        }
+        for announced in seen.announced {
+            self.announced.retain(|known| known.group != announced.group);
+            self.announced.push(announced);
+            self.promised = true;
+            self.missing_judged = false;
+        }
+        if self.open {
+            if seen.received {
+                self.touch(now, timers, &mut changed);
+            }
+            for place in seen.envs {
+                self.touch_env(place, now, timers, &mut changed);
+            }
+            if seen.progressed && !self.progressed {
+                self.progressed = true;
+                changed.progressed = true;
+            }
+        }
+        for report in seen.reports {
+            self.take_report(report, now, timers, &mut changed, effects);
+        }
+        self.finish_input(now, timers, changed, effects);
+    }
+
+    /// What is due.
+    pub(super) fn expire(&mut self, due: &[Slot], now: Now, timers: &mut Timers, effects: &mut HealthEffects) {
+        let mut changed = Changed::default();
+        for slot in due {
+            match timers.owner(*slot) {
+                Owner::Freshness(_) => self.judge_freshness(now, timers, &mut changed),
+                Owner::Env(_, place) => self.judge_env(place, now, timers, &mut changed),
+                Owner::Chores(_) => self.do_chores(now, timers, &mut changed),
+                Owner::Nobody => {}
+            }
+        }
+        self.finish_input(now, timers, changed, effects);
+    }
+
+    /// Everything that is not an environment's or the run's freshness and waits for a time.
+    fn do_chores(&mut self, now: Now, timers: &mut Timers, changed: &mut Changed) {
+        self.judge_pause(now, timers, changed);
+        self.judge_startup(now, changed);
+        self.judge_missing(now, changed);
+        self.judge_threads(now, changed);
+        self.judge_process_hold(now, changed);
+        self.judge_finishing(now, changed);
+    }
+
+    fn take_report(
+        &mut self,
+        report: Report,
+        now: Now,
+        timers: &mut Timers,
+        changed: &mut Changed,
+        effects: &mut HealthEffects,
+    ) {
+        match report {
+            Report::Process { pid, tid } => self.claim(pid, tid, now, effects),
+            Report::ProcessElsewhere => self.process.elsewhere(),
+            Report::ProcessStarted { pid, started } => self.wrapped_by_parent(pid, &started, now, changed, effects),
+            Report::ProcessEnded(ended) => self.parent_says_ended(ended, now, changed),
+            Report::Finished => self.finished(now, changed),
+            Report::Failed { error, traceback } => self.failed(error, traceback, now, changed),
+            Report::Thread { pid, report } => self.thread_report(pid, report, now, changed, effects),
+            Report::Paused => self.pause(now, timers, changed),
+            Report::Resumed => self.resume(now, timers, changed),
+            Report::PhaseStarted { lease } => self.lease(lease.map(|lease| now.moment + lease), now, timers),
+            Report::PhaseEnded => self.lease(None, now, timers),
+            Report::Moved => self.moved(now, changed),
+        }
+    }
+
+    /// Sends on what the input changed, and arms the next chore.
+    pub(super) fn finish_input(
+        &mut self,
+        now: Now,
+        timers: &mut Timers,
+        mut changed: Changed,
+        effects: &mut HealthEffects,
+    ) {
+        if changed.ended.is_some() {
+            self.disarm(timers);
+            effects.closed.push((self.id, self.attempt));
+        }
+        if self.process.settled() && !self.open {
+            effects.watch.push(WatchRequest { run: self.id, attempt: self.attempt, what: Watch::Nothing });
+            self.process.unwatched();
+        }
+        let chore = self.next_chore();
+        timers.table.set(self.chores_slot, chore.map_or(Moment::NEVER, Moment::round_up));
+        let state = self.state();
+        let told = !changed.transitions.is_empty() || changed.ended.is_some() || changed.progressed || changed.noted;
+        if !told && state == self.told_state {
+            return;
+        }
+        self.told_state = state;
+        effects.changes.push(RunChange {
+            run: self.id,
+            at: now,
+            labels: self.labels.clone(),
+            transitions: std::mem::take(&mut changed.transitions),
+            ended: changed.ended,
+            progressed: changed.progressed,
+            verdict: self.verdict(now),
+            story: Story {
+                last_at: self.last.map(|last| now.utc_of(last)),
+                envs: self.envs.len(),
+                ..self.story.clone()
+            },
+        });
+    }
+
+    fn next_chore(&self) -> Option<Moment> {
+        earliest([
+            self.pause_limit(),
+            self.startup_deadline(),
+            self.missing_deadline(),
+            self.thread_deadline(),
+            self.process.hold_until(),
+            self.finishing_deadline(),
+        ])
+    }
+
+    fn update(&mut self, update: FactsUpdate) {
+        self.story.step = update.step.or(self.story.step);
+        self.story.max_steps = update.max_steps.or(self.story.max_steps);
+        if let Some(labels) = update.labels {
+            self.labels = labels;
+        }
+        if let Some(last) = update.last_event {
+            self.story.last_event = Some(last);
+        }
+        if let Some(expect) = update.expect {
+            self.expect = expect;
+            self.promised = true;
+            self.set_bounds();
+        }
+    }
+
+    /// Bounds by precedence: command line, the run's own `expect`, team, file.
+    pub(super) fn set_bounds(&mut self) {
+        let declared = self.declared.stale.map(|stale| Bounds::around(stale, BoundSource::CommandLine));
+        let expected = self.expect.stale.map(|stale| Bounds::around(stale, BoundSource::Expect));
+        self.bounds = declared.or(expected).unwrap_or(self.team_bounds);
+        self.startup = self.declared.startup.or(self.expect.startup).unwrap_or(self.team_startup);
+    }
+
+    /// The run's one word; the first that fits.
+    pub(super) fn state(&self) -> RunState {
+        if let Some((state, _)) = self.ended {
+            return state;
+        }
+        let silent = self.status.health() == Health::Critical;
+        match () {
+            () if self.finishing => RunState::Finishing,
+            () if self.paused.is_some() => RunState::Paused,
+            () if self.finished_at.is_some() => RunState::Running,
+            () if silent && self.process.is_alive() => RunState::Hung,
+            () if silent => RunState::Lost,
+            () if self.status == FreshnessStatus::Slow => RunState::Slow,
+            () if self.last.is_some() || self.process.is_alive() => RunState::Running,
+            () => RunState::Waiting,
+        }
+    }
+
+    /// What is made of the attempt.
+    pub(super) fn verdict(&self, now: Now) -> RunVerdict {
+        let end = self.ended.map_or(now.moment, |(_, at)| at);
+        let runtime = end.since(self.began);
+        let idle = self.paused_for
+            + self.stalled_for
+            + self.paused.map_or(Duration::ZERO, |since| end.since(since))
+            + self.stalled_since.map_or(Duration::ZERO, |since| end.since(since));
+        let mut alerts: Vec<Alert> = self.alerts.values().cloned().collect();
+        alerts.sort_by(|a, b| b.health.cmp(&a.health).then(a.since.cmp(&b.since)));
+        RunVerdict {
+            key: self.key.clone(),
+            attempt: self.attempt,
+            state: self.state(),
+            freshness: self.status,
+            bounds: self.bounds,
+            startup: self.promised.then_some(self.startup),
+            liveness: self.process.liveness.clone(),
+            process: self.process.identity.clone(),
+            threads: self.threads.iter().map(|thread| thread.verdict.clone()).collect(),
+            missing_envs: self.missing.iter().cloned().collect(),
+            runtime,
+            active: runtime.saturating_sub(idle),
+            ended_at: self.ended.map(|(_, at)| now.utc_of(at)),
+            exit: self.process.exit(),
+            alerts,
+        }
+    }
+
+    /// Records a transition and keeps the alert it opens or closes.
+    pub(super) fn transition(&mut self, transition: Transition, changed: &mut Changed) {
+        let key = (transition.check, transition.subject.clone());
+        match transition.alert() {
+            Some(alert) => {
+                self.alerts.insert(key, alert);
+            }
+            None => {
+                self.alerts.remove(&key);
+            }
+        }
+        changed.transitions.push(transition);
+    }
+
+    /// Gives back every slot: the attempt is replaced.
+    pub(super) fn release(&mut self, timers: &mut Timers) {
+        timers.remove(self.freshness_slot);
+        timers.remove(self.chores_slot);
+        for place in &self.envs {
+            timers.remove(place.slot);
+        }
+        self.envs.clear();
+    }
+}

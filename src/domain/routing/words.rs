@@ -1,0 +1,251 @@
+//! The words of a notification: what happened, to what, how bad, why we think so, what to look at next.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use runwatch_plugin::{
+    AlertSummary, DeliveryNote, Evidence, ExitEvidence, Kind, Links, Notification, RunRef, RunState, Severity, VERSION,
+};
+
+use super::{Cause, Occasion};
+use crate::domain::change::{RunChange, Story};
+use crate::domain::check::CheckKind;
+use crate::domain::incident::Incident;
+use crate::domain::liveness::{DeathCause, Exit, Liveness};
+use crate::domain::run::format_runtime;
+use crate::limits::ALERTS_LISTED_MAX;
+
+/// The notification of one incident, or of an outcome without one, for one team.
+pub(super) fn notification(
+    id: &str,
+    team: &str,
+    incident: Option<&Incident>,
+    occasion: &Occasion<'_>,
+    external_url: Option<&str>,
+) -> Notification {
+    let change = occasion.change;
+    let verdict = &change.verdict;
+    let cause = &occasion.cause;
+    let name = verdict.key.name.to_string();
+    let severity = incident.map_or(Severity::Info, |incident| incident.severity);
+    let alerts = incident.map(|incident| incident.alerts.as_slice()).unwrap_or_default();
+    Notification {
+        version: VERSION,
+        id: id.to_owned(),
+        incident: incident.map(|incident| incident.id.clone()),
+        kind: occasion.kind,
+        team: team.to_owned(),
+        run: RunRef { id: name.clone(), attempt: verdict.attempt, labels: change.labels.clone() },
+        state: verdict.state,
+        severity,
+        check: cause.check.as_str().to_owned(),
+        subject: cause.subject.clone(),
+        from: cause.from,
+        to: cause.to,
+        summary: incident.map_or_else(|| summary(change, cause), |incident| incident.summary.clone()),
+        reason: reason(change, cause),
+        next: next(occasion.kind, change, cause),
+        at: occasion.now.utc,
+        since: incident.filter(|_| occasion.kind == Kind::Resolved).map_or(cause.since, |incident| incident.opened_at),
+        alerts: alerts
+            .iter()
+            .take(ALERTS_LISTED_MAX)
+            .map(|alert| AlertSummary {
+                check: alert.check.as_str().to_owned(),
+                subject: alert.subject.clone(),
+                health: alert.health,
+                since: alert.since,
+                reason: alert.reason.clone(),
+            })
+            .collect(),
+        evidence: evidence(change),
+        links: Links { run: external_url.map(|url| run_link(url, &name)) },
+        delivery: DeliveryNote { id: String::new(), attempt: 1, late_by_s: 0.0 },
+    }
+}
+
+/// One sentence: what happened to what.
+pub(super) fn summary(change: &RunChange, cause: &Cause) -> String {
+    let verdict = &change.verdict;
+    let run = &verdict.key.name;
+    let at_step = at_step(&change.story);
+    let after = format_runtime(verdict.runtime, false);
+    let silent = silence(&change.story, change.at.utc);
+    match verdict.state {
+        RunState::Failed => format!("{run} failed{at_step}: {}", failure(change)),
+        RunState::Killed => format!("{run} was {}{at_step}", killed(verdict.exit)),
+        RunState::Cancelled => format!("{run} was cancelled after {after}{at_step}"),
+        RunState::Preempted => format!("{run} was preempted after {after}{at_step}"),
+        RunState::Finished => format!("{run} finished after {after}{at_step}"),
+        RunState::EndedEarly => format!("{run} ended early after {after}{at_step}"),
+        RunState::Ended => format!("{run} ended after {after}{at_step}, and nobody can read why"),
+        RunState::Superseded => {
+            format!("{run} attempt {} was superseded by a newer attempt{at_step}", verdict.attempt)
+        }
+        RunState::Finishing => format!("{run} said it was done, and its process is still there"),
+        RunState::Hung => format!("{run} hangs{at_step}: alive, but nothing heard for {silent}"),
+        RunState::Lost => format!("{run} is lost{at_step}: nothing heard for {silent}, and no process can be seen"),
+        RunState::Slow if cause.check == CheckKind::Freshness => {
+            format!("{run} is slow{at_step}: nothing heard for {silent}")
+        }
+        _ => of_check(change, cause, &at_step),
+    }
+}
+
+/// One sentence on an incident that took more in.
+pub(super) fn update(change: &RunChange, incident: &Incident, news: usize) -> String {
+    let total = incident.alerts.len();
+    let first = incident.alerts.first().map(|alert| format!(", the worst: {}", alert.reason)).unwrap_or_default();
+    let more = if news == 1 { "1 more alert".to_owned() } else { format!("{news} more alerts") };
+    format!("{} has {more}, {total} in all{first}", change.verdict.key.name)
+}
+
+/// One sentence on an incident that is over.
+pub(super) fn resolved(change: &RunChange, incident: &Incident, because: &str) -> String {
+    let run = &change.verdict.key.name;
+    let lasted = incident.closed_at.unwrap_or(change.at.utc).duration_since(incident.opened_at);
+    let lasted = format_runtime(Duration::try_from(lasted).unwrap_or_default(), true);
+    let was = match incident.state {
+        RunState::Running | RunState::Waiting | RunState::Paused => "unwell".to_owned(),
+        state => state.to_string().replace('_', " "),
+    };
+    if incident.fatal {
+        format!("{run} {because}; it was {was} {lasted} ago")
+    } else {
+        format!("{run} is well again after {lasted}: {because} (it was {was})")
+    }
+}
+
+fn of_check(change: &RunChange, cause: &Cause, at_step: &str) -> String {
+    let run = &change.verdict.key.name;
+    let subject = cause.subject.words();
+    let others = change.verdict.alerts.len().saturating_sub(1);
+    let others = match others {
+        0 => String::new(),
+        1 => ", and 1 other alert".to_owned(),
+        more => format!(", and {more} other alerts"),
+    };
+    match cause.check {
+        CheckKind::Thread => format!("{run}: {subject} died while its process lives on{at_step}{others}"),
+        CheckKind::EnvFreshness => format!("{run}: {subject} went silent{at_step}: {}{others}", cause.reason),
+        CheckKind::Startup => format!("{run} has not begun: {}{others}", cause.reason),
+        _ => format!("{run} is {}{at_step}: {}{others}", change.verdict.state, cause.reason),
+    }
+}
+
+fn failure(change: &RunChange) -> String {
+    match (&change.story.error, change.verdict.exit) {
+        (Some(error), _) => error.lines().next().unwrap_or_default().to_owned(),
+        (None, Some(exit)) => exit.words(),
+        (None, None) => "by its own report".to_owned(),
+    }
+}
+
+fn killed(exit: Option<Exit>) -> String {
+    match exit {
+        Some(exit) => exit.words(),
+        None => "killed".to_owned(),
+    }
+}
+
+fn at_step(story: &Story) -> String {
+    match (story.step, story.max_steps) {
+        (Some(step), Some(max)) => format!(" at step {step} of {max}"),
+        (Some(step), None) => format!(" at step {step}"),
+        (None, _) => String::new(),
+    }
+}
+
+fn silence(story: &Story, now: Timestamp) -> String {
+    let Some(last) = story.last_at else { return "a while".to_owned() };
+    let age = Duration::try_from(now.duration_since(last)).unwrap_or_default();
+    if age < Duration::from_secs(60) { format!("{}s", age.as_secs()) } else { format_runtime(age, false) }
+}
+
+fn reason(change: &RunChange, cause: &Cause) -> String {
+    let mut reason = cause.reason.clone();
+    if cause.check == CheckKind::Freshness && cause.to.is_unhealthy() {
+        match &change.verdict.liveness {
+            Liveness::Alive => reason.push_str("; its process is alive"),
+            Liveness::Unknown(why) => reason.push_str(&format!("; {}", why.words())),
+            Liveness::Dead { .. } => {}
+        }
+        let envs = change.verdict.alerts.iter().filter(|alert| alert.check == CheckKind::EnvFreshness).count();
+        if envs > 0 {
+            reason.push_str(&format!("; {envs} of {} envs are silent with it", change.story.envs));
+        }
+    }
+    reason
+}
+
+/// What to look at next.
+fn next(kind: Kind, change: &RunChange, cause: &Cause) -> String {
+    if kind == Kind::Resolved {
+        return "nothing to do".to_owned();
+    }
+    let run = &change.verdict.key.name;
+    let pid = change.verdict.process.as_ref().map(|process| process.pid);
+    let stack = pid
+        .map_or_else(|| format!("runwatch explain {run}"), |pid| format!("its Python stack: py-spy dump --pid {pid}"));
+    match (change.verdict.state, cause.check) {
+        (RunState::Failed, _) => "the traceback in its log; the cause is usually in the last lines".to_owned(),
+        (RunState::Killed, _) => after_signal(change.verdict.exit),
+        (RunState::Ended, _) => {
+            "its log and the host's kernel log (dmesg): the exit status was not readable".to_owned()
+        }
+        (RunState::EndedEarly, _) => "whether it stopped on purpose: it exited cleanly, short of max_steps".to_owned(),
+        (RunState::Finishing, _) => format!("what its process still does; {stack}"),
+        (RunState::Lost, _) => "whether its host and network are up; no process of it can be seen from here".to_owned(),
+        (RunState::Hung, _) => stack,
+        (_, CheckKind::Thread) => format!("the thread's exception on the run's stderr; then {stack}"),
+        (_, CheckKind::EnvFreshness) => "that env's worker: its log, its simulator, its device".to_owned(),
+        (_, CheckKind::Startup) => format!("whether it still loads data, or its telemetry goes elsewhere; {stack}"),
+        (_, CheckKind::Freshness) => "nothing yet: the next bound decides".to_owned(),
+        (RunState::Superseded, _) => "whether the restart was meant".to_owned(),
+        _ => "nothing to do".to_owned(),
+    }
+}
+
+fn after_signal(exit: Option<Exit>) -> String {
+    let Some(Exit { signal: Some(signal), oom, .. }) = exit else {
+        return "the host's kernel log (dmesg)".to_owned();
+    };
+    match (signal, oom) {
+        (9, Some(_)) => "memory: the kernel log (dmesg) names the victim; a smaller batch or fewer workers helps",
+        (9, None) => "who sent SIGKILL: the kernel log (dmesg) for out-of-memory, the scheduler, an operator",
+        (15, _) => "who stopped it: the scheduler's log (time limit, preemption) or an operator",
+        (1, _) => "whether its terminal or ssh session closed: start it under tmux, nohup or the scheduler",
+        (7, _) => "free space in /dev/shm and on disk: SIGBUS is most often a full shared-memory mount",
+        (6 | 11 | 4 | 8, _) => "the native crash: stderr, the core dump, NCCL and CUDA messages before it",
+        _ => "the last lines of its log, and who may have sent the signal",
+    }
+    .to_owned()
+}
+
+fn evidence(change: &RunChange) -> Evidence {
+    let exit = match &change.verdict.liveness {
+        Liveness::Dead { cause: DeathCause::Exited(exit), .. } => {
+            Some(ExitEvidence { code: exit.code, signal: exit.signal, core: exit.core, oom: exit.oom })
+        }
+        _ => None,
+    };
+    let last_event = change.story.last_event.as_ref().map(|last| last.to_json());
+    Evidence {
+        exit,
+        last_event: last_event.and_then(|json| serde_json::from_str(&json).ok()),
+        log_tail: Vec::new(),
+        stack: change.story.traceback.clone(),
+    }
+}
+
+/// The run's page on the engine's external URL, its name percent-encoded, `/` included.
+fn run_link(url: &str, name: &str) -> String {
+    let mut encoded = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            other => encoded.push_str(&format!("%{other:02X}")),
+        }
+    }
+    format!("{}/api/v1/runs/{encoded}", url.trim_end_matches('/'))
+}

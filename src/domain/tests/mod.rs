@@ -1,0 +1,268 @@
+//! The machines together, on a virtual clock: events and sightings in, notifications out.
+
+mod attempts;
+mod incidents;
+mod records;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use runwatch_plugin::{Health, Kind, Notification, RunState};
+
+use super::aggregate::AggregateMachine;
+use super::change::{ProbeObserved, RunChange, WatchKey, WatchRequest};
+use super::check::{CheckKind, Transition};
+use super::event::{Event, EventBatch, Meaning, ProcessEnded, ProcessStarted, RunStarted, ThreadReport};
+use super::freshness::{Bounds, STARTUP};
+use super::health::{HealthEffects, HealthMachine, HostIdentity};
+use super::intake::IntakeMachine;
+use super::liveness::{Exit, Sighting};
+use super::names::RunId;
+use super::routing::{RoutingEffects, RoutingMachine};
+use super::run::{RunFacts, RunVerdict};
+use super::status::{RunView, Shares, fold};
+use super::team::{NotifyFilter, NotifyRule, Team};
+use super::time::{Moment, Now};
+
+const BOOT_US: i64 = 1_000_000_000;
+
+/// Every machine of the engine, wired as the actors wire them, without them.
+struct Night {
+    now_ms: i64,
+    teams: Arc<[Team]>,
+    intake: IntakeMachine,
+    aggregate: AggregateMachine,
+    health: HealthMachine,
+    routing: RoutingMachine,
+    changes: Vec<RunChange>,
+    told: Vec<(i64, Notification)>,
+    watch: Vec<WatchRequest>,
+    facts: Vec<RunFacts>,
+    deliveries: Vec<String>,
+}
+
+fn now_at(ms: i64) -> Now {
+    Now {
+        moment: Moment::from_us(BOOT_US + ms * 1000),
+        utc: Timestamp::from_millisecond(1_790_000_000_000 + ms).unwrap(),
+    }
+}
+
+fn identity() -> HostIdentity {
+    HostIdentity { host: "here".into(), boot_id: "boot-1".into() }
+}
+
+/// The default team: critical and outcomes to one sink, warnings to another.
+fn teams() -> Arc<[Team]> {
+    let rule = |health, sink: &str| NotifyRule {
+        filter: NotifyFilter { health, ..NotifyFilter::default() },
+        labels: Default::default(),
+        sinks: vec![sink.into()],
+    };
+    Arc::new([Team {
+        name: "default".into(),
+        matchers: Vec::new(),
+        bounds: Bounds::default(),
+        startup: STARTUP,
+        notify: vec![rule(None, "pager"), rule(Some(Health::Warning), "chat")],
+    }])
+}
+
+impl Night {
+    fn new() -> Night {
+        let teams = teams();
+        Night {
+            now_ms: 0,
+            intake: IntakeMachine::new(teams.clone()),
+            aggregate: AggregateMachine::new("here".into()),
+            health: HealthMachine::new(identity(), teams.clone(), now_at(0)),
+            routing: RoutingMachine::new(teams.clone(), None, "k3f9xa".into(), 0),
+            teams,
+            changes: Vec::new(),
+            told: Vec::new(),
+            watch: Vec::new(),
+            facts: Vec::new(),
+            deliveries: Vec::new(),
+        }
+    }
+
+    fn now(&self) -> Now {
+        now_at(self.now_ms)
+    }
+
+    /// Lets time pass, stopping at every deadline on the way.
+    fn until(&mut self, ms: i64) {
+        loop {
+            let next = [self.health.next_deadline(), self.routing.next_deadline()].into_iter().flatten().min();
+            match next {
+                Some(at) if at <= now_at(ms).moment => {
+                    self.now_ms = self.now_ms.max((at.as_us() - BOOT_US) / 1000);
+                    let effects = self.health.on_deadline(self.now());
+                    self.take(effects);
+                    let effects = self.routing.on_deadline(self.now());
+                    self.tell(effects);
+                }
+                _ => break,
+            }
+        }
+        self.now_ms = ms;
+    }
+
+    /// One event, `ms` into the night.
+    fn send(&mut self, ms: i64, event: Event) {
+        self.until(ms);
+        let batch = EventBatch { text: "".into(), events: vec![event] };
+        let (batch, refused) = self.intake.take(batch);
+        assert_eq!(refused, []);
+        let effects = self.aggregate.apply(&batch, self.now());
+        assert_eq!(effects.refused, []);
+        self.facts.extend(effects.facts);
+        let effects = self.health.on_observed(effects.observed);
+        self.take(effects);
+    }
+
+    /// What a look found, `ms` into the night.
+    fn sight(&mut self, ms: i64, attempt: u32, key: WatchKey, sighting: Sighting) {
+        self.until(ms);
+        let probe = ProbeObserved { run: RunId(0), attempt, key, sighting };
+        let effects = self.health.on_probe(probe, self.now());
+        self.take(effects);
+    }
+
+    fn take(&mut self, effects: HealthEffects) {
+        for (run, attempt) in effects.closed {
+            self.aggregate.attempt_closed(run, attempt, self.now());
+        }
+        self.watch.extend(effects.watch);
+        for change in effects.changes {
+            let effects = self.routing.on_change(&change);
+            self.tell(effects);
+            self.changes.push(change);
+        }
+    }
+
+    fn tell(&mut self, effects: RoutingEffects) {
+        for delivery in effects.deliveries {
+            assert!(!self.deliveries.contains(&delivery.id), "delivery id {} stands twice", delivery.id);
+            self.deliveries.push(delivery.id.clone());
+            if &*delivery.sink == "pager" {
+                self.told.push((self.now_ms, Notification::clone(&delivery.notification)));
+            }
+        }
+    }
+
+    /// What the pager was told: when (ms), kind, state, check.
+    fn told(&self) -> Vec<(i64, Kind, RunState, &str)> {
+        self.told.iter().map(|(ms, note)| (*ms, note.kind, note.state, note.check.as_str())).collect()
+    }
+
+    /// Every transition of a check: from, to, status.
+    fn transitions(&self, check: CheckKind) -> Vec<(Health, Health, &'static str)> {
+        let all = self.changes.iter().flat_map(|change| &change.transitions);
+        all.filter(|transition| transition.check == check)
+            .map(|Transition { from, to, status, .. }| (*from, *to, *status))
+            .collect()
+    }
+
+    fn view(&self) -> RunView {
+        let shares = Shares {
+            facts: self.aggregate.facts(self.now()),
+            verdicts: self.health.verdicts(self.now()),
+            incidents: self.routing.incidents(),
+            unrouted: Vec::new(),
+        };
+        fold(shares, self.now()).remove(0)
+    }
+
+    /// The engine dies, and another takes up its journal `down_ms` later.
+    fn restart(&mut self, down_ms: i64) {
+        let facts = self.aggregate.facts(self.now());
+        let verdicts: Vec<RunVerdict> = facts
+            .iter()
+            .filter_map(|(id, _)| self.health.verdicts(self.now()).into_iter().find(|(run, _)| run == id))
+            .map(|(_, verdict)| verdict)
+            .collect();
+        let incidents = self.routing.incidents();
+        self.now_ms += down_ms;
+        self.intake = IntakeMachine::new(self.teams.clone());
+        self.aggregate = AggregateMachine::new("here".into());
+        self.health = HealthMachine::new(identity(), self.teams.clone(), self.now());
+        self.routing = RoutingMachine::new(self.teams.clone(), None, "k3f9xa".into(), 1);
+        self.watch.clear();
+        for incident in incidents {
+            self.routing.restore(incident, self.now());
+        }
+        for ((_, facts), verdict) in facts.into_iter().zip(verdicts) {
+            let id = self.intake.restore(facts.key.clone());
+            self.aggregate.restore(id, facts.clone(), verdict.ended_at.is_none(), self.now());
+            let effects = self.health.restore(id, &facts, Some(&verdict), self.now());
+            self.take(effects);
+        }
+    }
+}
+
+fn event(series: &str, meaning: Meaning) -> Event {
+    Event {
+        line: 1,
+        run: "ppo".into(),
+        series: series.into(),
+        meaning,
+        ts: None,
+        env: None,
+        group: None,
+        rank: None,
+        host: None,
+        pid: None,
+        phase: None,
+        step: None,
+        seq: None,
+        episodes: None,
+        message: None,
+        data: None,
+    }
+}
+
+fn metric() -> Event {
+    event("EPOCH_COMPLETED", Meaning::Telemetry)
+}
+
+fn env(number: u32) -> Event {
+    Event { env: Some(number), ..metric() }
+}
+
+fn step(step: u64) -> Event {
+    Event { step: Some(step), ..metric() }
+}
+
+fn started(change: impl FnOnce(&mut RunStarted)) -> Event {
+    let mut started = RunStarted::default();
+    change(&mut started);
+    event("run_started", Meaning::RunStarted(Box::new(started)))
+}
+
+fn finished() -> Event {
+    event("run_finished", Meaning::RunFinished { summary: None })
+}
+
+fn wrapped(pid: u32) -> Event {
+    let started = ProcessStarted { command: "python train.py".into(), ..ProcessStarted::default() };
+    Event { pid: Some(pid), ..event("process_started", Meaning::ProcessStarted(Box::new(started))) }
+}
+
+fn exited(exit: Exit, cancelled: bool) -> Event {
+    event("process_ended", Meaning::ProcessEnded(ProcessEnded { exit, cancelled }))
+}
+
+fn thread(alive: Option<bool>, clean: bool) -> Event {
+    let report = ThreadReport { thread: "loader".into(), tid: Some(77), alive, clean };
+    Event { pid: Some(7), ..event("thread_report", Meaning::ThreadReport(report)) }
+}
+
+fn found(id: u32) -> Sighting {
+    Sighting::Found { start_ticks: 1, id }
+}
+
+fn seconds(s: u64) -> Duration {
+    Duration::from_secs(s)
+}

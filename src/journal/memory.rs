@@ -1,0 +1,322 @@
+//! The journal in memory, inline: for virtual time, where no thread and no file may take part.
+//!
+//! The same behaviour as [`super::SqliteJournal`], held to it by the same tests; every call is done
+//! when it is first polled. What was written can be looked at, and commits can be made to fail.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::{cutoff_us, highest_incident, newest_us, rows};
+use crate::domain::check::Transition;
+use crate::domain::delivery::{AttemptOutcome, Delivery, Settlement};
+use crate::domain::incident::Incident;
+use crate::domain::names::RunKey;
+use crate::domain::run::{RunFacts, RunVerdict};
+use crate::domain::team::SinkKey;
+use crate::limits::{INCIDENTS_LISTED_MAX, JOURNAL_PRUNE_COMMITS};
+use crate::ports::{Entry, IncidentQuery, Journal, JournalError, Recovered, RecoveredRun};
+
+/// A journal that lives as long as the value.
+#[derive(Debug)]
+pub struct MemoryJournal {
+    state: Mutex<State>,
+}
+
+/// A delivery in the outbox of a [`MemoryJournal`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct MemoryRow {
+    /// The delivery, with the attempts made.
+    pub delivery: Delivery,
+    /// When the next attempt is due, after one that is to be tried again.
+    pub next_at: Option<Timestamp>,
+    /// What it came to, once it is settled.
+    pub settled: Option<Settled>,
+}
+
+/// What a delivery came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Taken by the other side, then.
+    Delivered(Timestamp),
+    /// Never to be tried again, since then.
+    Refused(Timestamp),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    name: String,
+    fail_next: usize,
+    commits: u64,
+    since_pruned: u64,
+    next_seq: u64,
+    transitions: Vec<(RunKey, u32, Transition)>,
+    incidents: BTreeMap<u64, Incident>,
+    incident_seq: HashMap<String, u64>,
+    outbox: BTreeMap<u64, MemoryRow>,
+    outbox_seq: HashMap<String, u64>,
+    open: BTreeMap<SinkKey, BTreeSet<u64>>,
+    settlements: Vec<Settlement>,
+    runs: BTreeMap<RunKey, BTreeMap<u32, Attempt>>,
+    last_incident: u64,
+    last_written_us: Option<i64>,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    seq: u64,
+    touched_us: i64,
+    facts: Option<RunFacts>,
+    verdict: Option<RunVerdict>,
+}
+
+impl Default for MemoryJournal {
+    fn default() -> MemoryJournal {
+        MemoryJournal::new()
+    }
+}
+
+impl MemoryJournal {
+    /// An empty journal with the name `memory`.
+    pub fn new() -> MemoryJournal {
+        MemoryJournal { state: Mutex::new(State { name: "memory".to_owned(), ..State::default() }) }
+    }
+
+    /// Makes the next `count` commits fail, with nothing of them written.
+    pub fn fail_next_commits(&self, count: usize) {
+        self.state().fail_next = count;
+    }
+
+    /// How many entries were written.
+    pub fn commits(&self) -> u64 {
+        self.state().commits
+    }
+
+    /// The ledger, in the order it was written.
+    pub fn transitions(&self) -> Vec<(RunKey, u32, Transition)> {
+        self.state().transitions.clone()
+    }
+
+    /// The outbox, settled deliveries included, in the order it was written.
+    pub fn deliveries(&self) -> Vec<MemoryRow> {
+        self.state().outbox.values().cloned().collect()
+    }
+
+    /// What became of attempts, in the order it was written.
+    pub fn settlements(&self) -> Vec<Settlement> {
+        self.state().settlements.clone()
+    }
+
+    /// Rows as the tests of both journals count them.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> super::tests::Counts {
+        let state = self.state();
+        let attempts = || state.runs.values().flat_map(BTreeMap::values);
+        let with_envs = |attempt: &&Attempt| {
+            attempt.facts.as_ref().is_some_and(|facts| facts.groups.iter().any(|group| !group.envs.is_empty()))
+        };
+        super::tests::Counts {
+            transitions: state.transitions.len(),
+            incidents: state.incidents.len(),
+            outbox: state.outbox.len(),
+            attempts: state.settlements.len(),
+            run_attempts: attempts().count(),
+            envs: attempts().filter(with_envs).count(),
+        }
+    }
+
+    // A panic while the state was held leaves at worst half an entry of a test that failed anyway.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Journal for MemoryJournal {
+    async fn recover(&self, outbox_per_sink: usize) -> Result<Recovered, JournalError> {
+        Ok(self.state().recover(outbox_per_sink))
+    }
+
+    async fn commit(&self, entry: Entry) -> Result<(), JournalError> {
+        let mut state = self.state();
+        if state.fail_next > 0 {
+            state.fail_next -= 1;
+            return Err(JournalError::Io {
+                action: "write",
+                path: "(in memory)".to_owned(),
+                reason: "it was told to fail".to_owned(),
+                hint: String::new(),
+            });
+        }
+        state.apply(entry);
+        Ok(())
+    }
+
+    async fn outbox(&self, sink: &SinkKey, after: Option<&str>, limit: usize) -> Result<Vec<Delivery>, JournalError> {
+        let state = self.state();
+        let after = after.and_then(|id| state.outbox_seq.get(id)).copied().unwrap_or(0);
+        Ok(state.open_of(sink).filter(|(seq, _)| *seq > after).take(limit).map(|(_, found)| found.clone()).collect())
+    }
+
+    async fn incidents(&self, query: IncidentQuery) -> Result<Vec<Incident>, JournalError> {
+        let state = self.state();
+        let limit = query.limit.unwrap_or(INCIDENTS_LISTED_MAX).min(INCIDENTS_LISTED_MAX);
+        let wanted = |incident: &Incident| {
+            query.open.is_none_or(|open| open == incident.closed_at.is_none())
+                && query.since.is_none_or(|since| incident.changed_at.as_microsecond() >= since.as_microsecond())
+        };
+        let mut found: Vec<_> = state.incidents.iter().filter(|(_, incident)| wanted(incident)).collect();
+        found.sort_by_key(|(seq, incident)| std::cmp::Reverse((incident.opened_at.as_microsecond(), **seq)));
+        Ok(found.into_iter().take(limit).map(|(_, incident)| incident.clone()).collect())
+    }
+
+    async fn pending(&self) -> Result<u64, JournalError> {
+        Ok(self.state().open.values().map(|open| open.len() as u64).sum())
+    }
+}
+
+impl State {
+    fn apply(&mut self, entry: Entry) {
+        self.commits += 1;
+        self.last_incident = self.last_incident.max(highest_incident(&entry));
+        self.last_written_us = self.last_written_us.max(newest_us(&entry));
+        let Entry { transitions, incidents, deliveries, settlements, facts, verdicts } = entry;
+        self.transitions.extend(transitions);
+        for incident in incidents {
+            let fresh = self.seq();
+            let seq = *self.incident_seq.entry(incident.id.clone()).or_insert(fresh);
+            self.incidents.insert(seq, incident);
+        }
+        for delivery in deliveries {
+            self.insert(rows::storable(delivery));
+        }
+        for settlement in settlements {
+            self.settle(&settlement);
+            self.settlements.push(settlement);
+        }
+        for facts in facts {
+            let attempt = self.attempt(&facts.key, facts.attempt);
+            attempt.facts = Some(facts);
+        }
+        for verdict in verdicts {
+            let attempt = self.attempt(&verdict.key, verdict.attempt);
+            attempt.verdict = Some(verdict);
+        }
+        self.since_pruned += 1;
+        if self.since_pruned >= JOURNAL_PRUNE_COMMITS {
+            self.since_pruned = 0;
+            self.prune();
+        }
+    }
+
+    fn seq(&mut self) -> u64 {
+        self.next_seq += 1;
+        self.next_seq
+    }
+
+    fn insert(&mut self, delivery: Delivery) {
+        if self.outbox_seq.contains_key(&delivery.id) {
+            return;
+        }
+        let seq = self.seq();
+        self.outbox_seq.insert(delivery.id.clone(), seq);
+        self.open.entry(delivery.sink.clone()).or_default().insert(seq);
+        self.outbox.insert(seq, MemoryRow { delivery, next_at: None, settled: None });
+    }
+
+    fn settle(&mut self, settlement: &Settlement) {
+        let seq = self.outbox_seq.get(&settlement.delivery).copied();
+        let Some(seq) = seq else { return };
+        let Some(row) = self.outbox.get_mut(&seq).filter(|row| row.settled.is_none()) else { return };
+        row.delivery.attempts = row.delivery.attempts.max(settlement.attempt);
+        (row.next_at, row.settled) = match settlement.outcome {
+            AttemptOutcome::Delivered { .. } => (None, Some(Settled::Delivered(settlement.at))),
+            AttemptOutcome::Refused { .. } => (None, Some(Settled::Refused(settlement.at))),
+            AttemptOutcome::Retry { next_at, .. } => (Some(next_at), None),
+        };
+        if row.settled.is_some()
+            && let Some(open) = self.open.get_mut(&row.delivery.sink)
+        {
+            open.remove(&seq);
+        }
+    }
+
+    fn attempt(&mut self, key: &RunKey, attempt: u32) -> &mut Attempt {
+        let fresh = self.seq();
+        let now_us = self.last_written_us.unwrap_or(0);
+        let attempts = self.runs.entry(key.clone()).or_default();
+        let row =
+            attempts.entry(attempt).or_insert(Attempt { seq: fresh, touched_us: now_us, facts: None, verdict: None });
+        row.touched_us = now_us;
+        row
+    }
+
+    fn open_of(&self, sink: &SinkKey) -> impl Iterator<Item = (u64, &Delivery)> {
+        let open = self.open.get(sink).into_iter().flatten();
+        open.filter_map(|seq| self.outbox.get(seq).map(|row| (*seq, &row.delivery)))
+    }
+
+    fn recover(&self, outbox_per_sink: usize) -> Recovered {
+        let mut runs: Vec<&Attempt> =
+            self.runs.values().filter_map(|attempts| attempts.last_key_value().map(|(_, attempt)| attempt)).collect();
+        runs.sort_by_key(|attempt| attempt.seq);
+        let mut incidents: Vec<_> = self.incidents.iter().filter(|(_, one)| one.closed_at.is_none()).collect();
+        incidents.sort_by_key(|(seq, incident)| (incident.opened_at.as_microsecond(), **seq));
+        let mut deliveries: Vec<_> =
+            self.open.keys().flat_map(|sink| self.open_of(sink).take(outbox_per_sink)).collect();
+        deliveries.sort_by_key(|(seq, _)| *seq);
+        let run = |run: &Attempt| RecoveredRun { facts: run.facts.clone(), verdict: run.verdict.clone() };
+        Recovered {
+            runs: runs.into_iter().map(run).collect(),
+            incidents: incidents.into_iter().map(|(_, incident)| incident.clone()).collect(),
+            deliveries: deliveries.into_iter().map(|(_, delivery)| delivery.clone()).collect(),
+            name: self.name.clone(),
+            last_incident: self.last_incident,
+            last_written_at: self.last_written_us.and_then(|us| Timestamp::from_microsecond(us).ok()),
+            unreadable: Vec::new(),
+        }
+    }
+
+    /// The rules of `prune.rs`, all at once.
+    fn prune(&mut self) {
+        let before = self.last_written_us.map_or(i64::MIN, cutoff_us);
+        let old = |at: Timestamp| at.as_microsecond() < before;
+        let State { incidents, incident_seq, outbox, outbox_seq, runs, .. } = self;
+        let open_incidents: BTreeSet<String> =
+            incidents.values().filter(|one| one.closed_at.is_none()).map(|one| one.id.clone()).collect();
+        let open_runs: BTreeSet<RunKey> =
+            incidents.values().filter(|one| one.closed_at.is_none()).map(|one| one.run.clone()).collect();
+        outbox.retain(|_, row| {
+            let (Some(Settled::Delivered(at) | Settled::Refused(at)), of) =
+                (row.settled, row.delivery.notification.incident.as_ref())
+            else {
+                return true;
+            };
+            !old(at) || of.is_some_and(|id| open_incidents.contains(id))
+        });
+        outbox_seq.retain(|_, seq| outbox.contains_key(seq));
+        self.settlements.retain(|one| !old(one.at) || outbox_seq.contains_key(&one.delivery));
+        let undelivered: BTreeSet<&str> = outbox
+            .values()
+            .filter(|row| row.settled.is_none())
+            .filter_map(|row| row.delivery.notification.incident.as_deref())
+            .collect();
+        incidents.retain(|_, one| !one.closed_at.is_some_and(old) || undelivered.contains(one.id.as_str()));
+        incident_seq.retain(|_, seq| incidents.contains_key(seq));
+        self.transitions.retain(|(run, _, transition)| !old(transition.at) || open_runs.contains(run));
+        runs.retain(|run, attempts| {
+            let latest = attempts.last_key_value().map(|(number, _)| *number);
+            attempts.retain(|number, attempt| {
+                let superseded = Some(*number) != latest;
+                if superseded && let Some(facts) = &mut attempt.facts {
+                    facts.groups.iter_mut().for_each(|group| group.envs = Vec::new());
+                }
+                let ended = attempt.verdict.as_ref().is_some_and(|verdict| verdict.state.is_end());
+                attempt.touched_us >= before || !(superseded || ended) || open_runs.contains(run)
+            });
+            !attempts.is_empty()
+        });
+    }
+}

@@ -1,0 +1,177 @@
+//! Rows of the journal: serde structs beside the domain types, which know nothing of storage.
+//!
+//! In: domain values to be written. Out: JSON bodies, and domain values read from them again, or
+//! [`Bad`] with what is wrong. A value that is written can be read: what JSON cannot carry is made
+//! so that it can before it is written, in both implementations alike ([`storable`]).
+
+mod run;
+mod words;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use runwatch_plugin::{Health, Notification, RunState, Severity, Subject};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::domain::check::Transition;
+use crate::domain::delivery::Delivery;
+use crate::domain::incident::Incident;
+use crate::limits::EVIDENCE_DEPTH_MAX;
+pub(super) use run::{read_facts, read_verdict, write_facts, write_verdict};
+use words::{AlertRow, CheckWord, Each, NameRow, RunKeyRow};
+
+/// What is wrong with a row, or with a value that is to become one.
+#[derive(Debug)]
+pub(super) struct Bad(pub(super) String);
+
+impl From<serde_json::Error> for Bad {
+    fn from(error: serde_json::Error) -> Bad {
+        Bad(error.to_string())
+    }
+}
+
+/// A [`Transition`]; only ever written, by whom it concerns is in the columns.
+#[derive(Serialize)]
+struct TransitionRow<'a> {
+    check: CheckWord,
+    subject: &'a Subject,
+    from: Health,
+    to: Health,
+    status: &'a str,
+    at: Timestamp,
+    since: Timestamp,
+    reason: &'a str,
+}
+
+/// An [`Incident`].
+#[derive(Serialize, Deserialize)]
+struct IncidentRow {
+    id: String,
+    run: RunKeyRow,
+    attempt: u32,
+    opened_at: Timestamp,
+    changed_at: Timestamp,
+    severity: Severity,
+    state: RunState,
+    summary: String,
+    alerts: Vec<AlertRow>,
+    fatal: bool,
+    notifications: u32,
+    told: Vec<(NameRow, NameRow)>,
+    closed_at: Option<Timestamp>,
+    closed_by: Option<String>,
+}
+
+/// A [`Delivery`] as it entered the outbox; the attempts made since are in a column.
+#[derive(Serialize, Deserialize)]
+struct DeliveryRow<'a> {
+    id: Cow<'a, str>,
+    sink: Cow<'a, str>,
+    created_at: Timestamp,
+    notification: Cow<'a, Notification>,
+}
+
+/// A transition as a body.
+pub(super) fn write_transition(transition: &Transition) -> Result<String, Bad> {
+    let Transition { check, subject, from, to, status, at, since, reason } = transition;
+    let row =
+        TransitionRow { check: (*check).into(), subject, from: *from, to: *to, status, at: *at, since: *since, reason };
+    Ok(serde_json::to_string(&row)?)
+}
+
+/// An incident as a body.
+pub(super) fn write_incident(incident: Incident) -> Result<String, Bad> {
+    let row = IncidentRow {
+        id: incident.id,
+        run: incident.run.into(),
+        attempt: incident.attempt,
+        opened_at: incident.opened_at,
+        changed_at: incident.changed_at,
+        severity: incident.severity,
+        state: incident.state,
+        summary: incident.summary,
+        alerts: incident.alerts.each(),
+        fatal: incident.fatal,
+        notifications: incident.notifications,
+        told: incident.told.into_iter().map(|(team, sink)| (team.into(), sink.into())).collect(),
+        closed_at: incident.closed_at,
+        closed_by: incident.closed_by,
+    };
+    Ok(serde_json::to_string(&row)?)
+}
+
+/// An incident from a body.
+pub(super) fn read_incident(body: &[u8]) -> Result<Incident, Bad> {
+    let row: IncidentRow = serde_json::from_slice(body)?;
+    Ok(Incident {
+        id: row.id,
+        run: row.run.into(),
+        attempt: row.attempt,
+        opened_at: row.opened_at,
+        changed_at: row.changed_at,
+        severity: row.severity,
+        state: row.state,
+        summary: row.summary,
+        alerts: row.alerts.each(),
+        fatal: row.fatal,
+        notifications: row.notifications,
+        told: row.told.into_iter().map(|(team, sink)| (team.into(), sink.into())).collect(),
+        closed_at: row.closed_at,
+        closed_by: row.closed_by,
+    })
+}
+
+/// A delivery as a body.
+pub(super) fn write_delivery(delivery: &Delivery) -> Result<String, Bad> {
+    let row = DeliveryRow {
+        id: Cow::Borrowed(&delivery.id),
+        sink: Cow::Borrowed(&delivery.sink),
+        created_at: delivery.created_at,
+        notification: Cow::Borrowed(&delivery.notification),
+    };
+    Ok(serde_json::to_string(&row)?)
+}
+
+/// A delivery from a body, and the attempts made so far.
+pub(super) fn read_delivery(body: &[u8], attempts: u32) -> Result<Delivery, Bad> {
+    let row: DeliveryRow<'_> = serde_json::from_slice(body)?;
+    Ok(Delivery {
+        id: row.id.into_owned(),
+        sink: row.sink.into(),
+        notification: Arc::new(row.notification.into_owned()),
+        created_at: row.created_at,
+        attempts,
+    })
+}
+
+/// The delivery as it can be read back. Evidence nested deeper than the JSON reader goes becomes
+/// its own text, and a lateness that is no number becomes 0 (each attempt counts it anew): an
+/// alarm is not lost over what it carries.
+pub(super) fn storable(delivery: Delivery) -> Delivery {
+    let deep = delivery.notification.evidence.last_event.as_ref().is_some_and(|value| is_deep(value, 0));
+    if !deep && delivery.notification.delivery.late_by_s.is_finite() {
+        return delivery;
+    }
+    let mut notification = Arc::unwrap_or_clone(delivery.notification);
+    if !notification.delivery.late_by_s.is_finite() {
+        notification.delivery.late_by_s = 0.0;
+    }
+    if deep {
+        let text = notification.evidence.last_event.map(|value| Value::String(value.to_string()));
+        notification.evidence.last_event = text;
+    }
+    Delivery { notification: Arc::new(notification), ..delivery }
+}
+
+fn is_deep(value: &Value, depth: usize) -> bool {
+    if depth >= EVIDENCE_DEPTH_MAX {
+        return true;
+    }
+    match value {
+        Value::Array(items) => items.iter().any(|item| is_deep(item, depth + 1)),
+        Value::Object(fields) => fields.values().any(|item| is_deep(item, depth + 1)),
+        _ => false,
+    }
+}

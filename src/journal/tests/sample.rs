@@ -1,0 +1,215 @@
+//! Values to write down, filled in every field.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use runwatch_plugin::{
+    AlertSummary, Evidence, ExitEvidence, Health, Kind, Notification, OomEvidence, RunState, Severity, Subject,
+};
+
+use crate::domain::check::{Alert, CheckKind, Transition};
+use crate::domain::delivery::{AttemptOutcome, Delivery, Settlement};
+use crate::domain::event::Expect;
+use crate::domain::freshness::{BoundSource, Bounds, FreshnessStatus};
+use crate::domain::incident::Incident;
+use crate::domain::liveness::{DeathCause, Exit, Liveness, ProcessIdentity, UnknownWhy};
+use crate::domain::names::RunKey;
+use crate::domain::run::{EnvFacts, GroupFacts, Member, RunFacts, RunVerdict, SeriesFacts, ThreadVerdict};
+
+/// So many seconds after an odd moment with nanoseconds.
+pub(super) fn at(s: i64) -> Timestamp {
+    Timestamp::new(1_795_312_800, 123_456_789).unwrap() + SignedDuration::from_secs(s)
+}
+
+/// The same without the nanoseconds, as environments are kept.
+pub(super) fn at_us(s: i64) -> Timestamp {
+    Timestamp::from_microsecond(at(s).as_microsecond()).unwrap()
+}
+
+pub(super) fn key(run: &str) -> RunKey {
+    RunKey { team: "vision".into(), name: run.into() }
+}
+
+pub(super) fn subject() -> Subject {
+    Subject {
+        env: Some(3),
+        group: Some("A".to_owned()),
+        series: Some("EPOCH_COMPLETED".to_owned()),
+        thread: Some("loader".to_owned()),
+        rank: Some(37),
+    }
+}
+
+pub(super) fn transition(s: i64) -> Transition {
+    Transition {
+        check: CheckKind::EnvFreshness,
+        subject: subject(),
+        from: Health::Warning,
+        to: Health::Critical,
+        status: "BAD",
+        at: at(s),
+        since: at(s - 5),
+        reason: format!("no event for 5.0 s at {s}"),
+    }
+}
+
+fn alert(check: CheckKind) -> Alert {
+    let reason = "silent \"since\" 02:10 \u{1F525}\n".to_owned();
+    Alert { check, subject: subject(), health: Health::Critical, since: at(1), reason }
+}
+
+/// An open incident of a run, opened at `s`.
+pub(super) fn incident(id: &str, run: &str, s: i64) -> Incident {
+    Incident {
+        id: id.to_owned(),
+        run: key(run),
+        attempt: 2,
+        opened_at: at(s),
+        changed_at: at(s + 1),
+        severity: Severity::Critical,
+        state: RunState::Hung,
+        summary: format!("{run} is hung"),
+        alerts: [CheckKind::Outcome, CheckKind::Process, CheckKind::Thread, CheckKind::Startup, CheckKind::Freshness]
+            .map(alert)
+            .to_vec(),
+        fatal: true,
+        notifications: 4,
+        told: BTreeSet::from([("vision".into(), "vision/slack".into()), ("ops".into(), "desktop".into())]),
+        closed_at: None,
+        closed_by: None,
+    }
+}
+
+/// The same, closed at `s`.
+pub(super) fn closed(incident: Incident, s: i64) -> Incident {
+    let closed_by = Some("recovered by attempt 3".to_owned());
+    Incident { changed_at: at(s), closed_at: Some(at(s)), closed_by, ..incident }
+}
+
+pub(super) fn notification(id: &str, s: i64) -> Notification {
+    let summary = AlertSummary {
+        check: "freshness".to_owned(),
+        subject: subject(),
+        health: Health::Critical,
+        since: at(s),
+        reason: "no event for 7 s".to_owned(),
+    };
+    Notification {
+        incident: Some("memory-1".to_owned()),
+        kind: Kind::Firing,
+        alerts: vec![summary],
+        evidence: Evidence {
+            exit: Some(ExitEvidence { code: None, signal: Some(9), core: true, oom: Some(OomEvidence::Probable) }),
+            last_event: Some(serde_json::json!({"type": "metrics", "step": u64::MAX, "data": {"loss": [0.5, null]}})),
+            log_tail: vec!["last words".to_owned()],
+            stack: Some("Traceback".to_owned()),
+        },
+        ..Notification::test("vision", id, at(s))
+    }
+}
+
+/// A delivery of an incident's notification.
+pub(super) fn delivery(id: &str, sink: &str, incident: Option<&str>, s: i64) -> Delivery {
+    let notification = Notification { incident: incident.map(str::to_owned), ..notification(id, s) };
+    Delivery {
+        id: id.to_owned(),
+        sink: sink.into(),
+        notification: Arc::new(notification),
+        created_at: at(s),
+        attempts: 0,
+    }
+}
+
+pub(super) fn settlement(delivery: &str, attempt: u32, s: i64, outcome: AttemptOutcome) -> Settlement {
+    let took = Duration::from_micros(1_234_567);
+    Settlement { delivery: delivery.to_owned(), sink: "desktop".into(), attempt, at: at(s), took, outcome }
+}
+
+pub(super) fn delivered() -> AttemptOutcome {
+    AttemptOutcome::Delivered { receipt: "200 ok".to_owned() }
+}
+
+pub(super) fn retry(s: i64) -> AttemptOutcome {
+    AttemptOutcome::Retry { reason: "429".to_owned(), next_at: at(s) }
+}
+
+pub(super) fn refused() -> AttemptOutcome {
+    AttemptOutcome::Refused { reason: "404 no_such_channel".to_owned() }
+}
+
+pub(super) fn facts(run: &str, attempt: u32, s: i64) -> RunFacts {
+    let envs = |from: u32| (from..from + 3).map(|env| EnvFacts { env, last_at: at_us(s - i64::from(env)) }).collect();
+    let group = |group: Option<&str>, from| GroupFacts {
+        group: group.map(Into::into),
+        n_envs: Some(3),
+        last_at: Some(at(s)),
+        envs: envs(from),
+    };
+    RunFacts {
+        key: key(run),
+        attempt,
+        attempt_key: Some("job-17.0".to_owned()),
+        labels: BTreeMap::from([("user".to_owned(), "ada".to_owned())]),
+        command: Some("python train.py --lr '3e-4'".to_owned()),
+        began_at: at(s - 100),
+        promised: true,
+        declared: Expect { stale: Some(Duration::from_nanos(1_500_000_001)), startup: None },
+        expect: Expect { stale: None, startup: Some(Duration::MAX) },
+        last_at: Some(at(s)),
+        events: u64::MAX,
+        lost_events: 17,
+        skew_s: Some(-5.25),
+        step: Some(u64::MAX),
+        max_steps: Some(100_000),
+        episodes: Some(12),
+        n_envs: Some(6),
+        world_size: Some(64),
+        phase: Some("eval".into()),
+        members: vec![
+            Member { host: Some("gpu-3".into()), pid: Some(4711), rank: Some(0), last_at: Some(at(s)) },
+            Member::default(),
+        ],
+        groups: vec![group(None, 0), group(Some("A"), 7), GroupFacts::default(), group(Some("B"), 1_000_000)],
+        series: vec![SeriesFacts { series: "metrics".into(), last_at: at(s), events: 9 }],
+        last_event: Some("{\"type\":\"metrics\",\"data\":{\"loss\":NaN}}".to_owned()),
+    }
+}
+
+pub(super) fn verdict(run: &str, attempt: u32, state: RunState, s: i64) -> RunVerdict {
+    let exit = Exit { code: Some(-1), signal: Some(11), core: true, oom: Some(OomEvidence::Confirmed) };
+    let thread =
+        |liveness| ThreadVerdict { thread: "loader".into(), tid: Some(4712), liveness, clean: true, at: at(s) };
+    let dead = |cause| Liveness::Dead { cause, at: at(s) };
+    RunVerdict {
+        key: key(run),
+        attempt,
+        state,
+        freshness: FreshnessStatus::NotWatched,
+        bounds: Bounds::around(Duration::from_millis(7_001), BoundSource::CommandLine),
+        startup: Some(Duration::from_secs(1_800)),
+        liveness: dead(DeathCause::Exited(exit)),
+        process: Some(ProcessIdentity {
+            host: "gpu-3".into(),
+            boot_id: "5c1f".into(),
+            pid: 4711,
+            start_ticks: u64::MAX,
+        }),
+        threads: [
+            Liveness::Alive,
+            dead(DeathCause::Gone),
+            dead(DeathCause::Replaced),
+            dead(DeathCause::Reported),
+            Liveness::Unknown(UnknownWhy::AlreadyGone),
+        ]
+        .map(thread)
+        .to_vec(),
+        missing_envs: vec![(None, 3), (Some("A".into()), 1)],
+        runtime: Duration::from_nanos(3_600_000_000_001),
+        active: Duration::from_secs(3_000),
+        ended_at: Some(at(s)),
+        exit: Some(exit),
+        alerts: vec![alert(CheckKind::EnvFreshness)],
+    }
+}

@@ -1,0 +1,149 @@
+//! Every message between actors, in flow order: who sends it, who takes it, what the answer means,
+//! and what a full edge does.
+//!
+//! All edges are `hand_over`: the answer comes when the receiver has taken the message and handed
+//! on what follows from it, so credit flows upstream. The bound is at the door: at most
+//! [`crate::limits::BATCHES_IN_FLIGHT_MAX`] batches are under way, and every mailbox has room for
+//! all of them.
+
+use std::sync::Arc;
+
+use actix::Message;
+
+use crate::domain::change::{ProbeObserved, RunChange, WatchRequest};
+use crate::domain::delivery::{Delivery, Settlement};
+use crate::domain::event::{EventBatch, Refused};
+use crate::domain::incident::Incident;
+use crate::domain::intake::AcceptedBatch;
+use crate::domain::liveness::Sighting;
+use crate::domain::names::RunId;
+use crate::domain::observation::Observed;
+use crate::domain::run::{RunFacts, RunVerdict};
+use crate::domain::status::{RunView, SinkView, StatusView};
+use crate::domain::time::Now;
+use crate::domain::watching::WatchId;
+use crate::ports::Taken;
+
+/// source → Ingestor. The answer: what was taken, after every stage had it and the journal holds
+/// what must be held. A full edge: the door refuses the batch whole (429), or its source waits.
+#[derive(Message)]
+#[rtype(result = "Taken")]
+pub struct IngestBatch {
+    /// The events.
+    pub batch: EventBatch,
+    /// When they were received.
+    pub at: Now,
+}
+
+/// Ingestor → Aggregator. The answer: what there was no room for after all.
+#[derive(Message)]
+#[rtype(result = "Vec<Refused>")]
+pub struct EventsAccepted {
+    /// The events, with their runs.
+    pub batch: AcceptedBatch,
+    /// When they were received.
+    pub at: Now,
+}
+
+/// Aggregator → HealthEvaluator. The answer: judged, and what changed is in the journal.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct BatchObserved(pub Observed);
+
+/// HealthEvaluator → Aggregator. The answer: noted.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct AttemptsClosed(pub Vec<(RunId, u32)>);
+
+/// HealthEvaluator → LivenessPoller. The answer: the looks are under way.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct WatchRequested(pub Vec<WatchRequest>);
+
+/// a probe's task → LivenessPoller. The answer: noted.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Sighted {
+    /// What was looked at.
+    pub id: WatchId,
+    /// What was found.
+    pub sighting: Sighting,
+}
+
+/// LivenessPoller → HealthEvaluator. The answer: judged, and what changed is in the journal. The
+/// poller has one under way and gathers the rest.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ProbesObserved(pub Vec<ProbeObserved>);
+
+/// Aggregator → Router. The answer: written down.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct FactsCheckpointed(pub Vec<RunFacts>);
+
+/// HealthEvaluator → Router. The answer: the transitions, the incidents they move and the
+/// deliveries they ask for are in the journal.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct HealthChanged(pub Vec<RunChange>);
+
+/// Router → SinkRunner, after the journal has it. The answer: queued, or left in the journal for later.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Deliver(pub Vec<Delivery>);
+
+/// SinkRunner → Router. The answer: written down.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct DeliverySettled(pub Settlement);
+
+/// StatusBoard → Ingestor. The answer: events taken and refused.
+#[derive(Message)]
+#[rtype(result = "(u64, u64)")]
+pub struct GetCounts;
+
+/// StatusBoard → Aggregator.
+#[derive(Message)]
+#[rtype(result = "Arc<Vec<(RunId, RunFacts)>>")]
+pub struct GetFacts;
+
+/// StatusBoard → HealthEvaluator.
+#[derive(Message)]
+#[rtype(result = "Arc<Vec<(RunId, RunVerdict)>>")]
+pub struct GetVerdicts;
+
+/// StatusBoard → Router.
+#[derive(Message)]
+#[rtype(result = "RoutingShare")]
+pub struct GetRouting;
+
+/// StatusBoard → SinkRunner.
+#[derive(Message)]
+#[rtype(result = "Arc<SinkView>")]
+pub struct GetSink;
+
+/// the API and the command line → StatusBoard.
+#[derive(Message)]
+#[rtype(result = "Arc<StatusView>")]
+pub struct GetStatus;
+
+/// the API → StatusBoard: the runs of this name, one per team.
+#[derive(Message)]
+#[rtype(result = "Arc<Vec<RunView>>")]
+pub struct GetRuns(pub String);
+
+/// The Router's share of the read model.
+#[derive(Debug, Clone, Default)]
+pub struct RoutingShare {
+    /// Open incidents.
+    pub incidents: Arc<Vec<Incident>>,
+    /// Runs nobody is told of.
+    pub unrouted: Arc<Vec<RunId>>,
+    /// Why the journal cannot be written now.
+    pub journal_trouble: Option<String>,
+}
+
+/// app → any stage, behind all its work. The answer: everything before is done and handed on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Drain;

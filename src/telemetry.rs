@@ -1,0 +1,63 @@
+//! What runwatch says of itself: one function an internal event, so that a log line has one place.
+
+use std::time::Duration;
+
+/// The engine is ready.
+pub fn engine_ready(runs: usize, incidents: usize, deliveries: usize) {
+    tracing::info!(runs, incidents, deliveries, "ready; taken up from the journal");
+}
+
+/// A sink could not be opened, and is out of work until it can.
+pub fn sink_disabled(sink: &str, reason: &str) {
+    tracing::error!(sink, reason, "sink is disabled");
+}
+
+/// A delivery was not taken, and will be tried again.
+pub fn delivery_retried(sink: &str, delivery: &str, attempt: u32, reason: &str) {
+    tracing::warn!(sink, delivery, attempt, reason, "delivery failed, will be tried again");
+}
+
+/// A delivery was refused for good.
+pub fn delivery_refused(sink: &str, delivery: &str, reason: &str) {
+    tracing::error!(sink, delivery, reason, "delivery refused for good");
+}
+
+/// A delivery has no sink of its name any more; it stays in the journal.
+pub fn delivery_without_sink(sink: &str, delivery: &str) {
+    tracing::error!(sink, delivery, "no sink of this name: the delivery stays in the journal");
+}
+
+/// The journal did not take an entry; it is tried again, and nothing is sent before.
+pub fn journal_failed(reason: &str, retry_in: Duration) {
+    tracing::error!(reason, retry_in_s = retry_in.as_secs_f64(), "journal cannot be written, trying again");
+}
+
+/// The journal takes entries again.
+pub fn journal_back() {
+    tracing::warn!("journal can be written again");
+}
+
+/// A journal that could not be read was set aside.
+pub fn journal_set_aside(path: &str) {
+    tracing::error!(path, "the journal was damaged: kept aside, a new one was begun");
+}
+
+/// A stage ended unasked; the engine is built anew from the journal.
+pub fn stage_ended(stage: &str, how: &str, rebuild_in: Duration) {
+    tracing::error!(
+        stage,
+        how,
+        rebuild_in_s = rebuild_in.as_secs_f64(),
+        "stage ended unasked, building the engine anew"
+    );
+}
+
+/// A stage was stopped.
+pub fn stage_stopped(stage: &str, took: Duration, drained: bool) {
+    tracing::debug!(stage, took_ms = took.as_millis() as u64, drained, "stage stopped");
+}
+
+/// A run's state changed.
+pub fn run_changed(run: &str, attempt: u32, state: &str) {
+    tracing::debug!(run, attempt, state, "run changed");
+}

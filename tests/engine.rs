@@ -1,0 +1,338 @@
+//! The whole engine on virtual time: real actors, the journal in memory, sinks that record.
+//!
+//! One thread, a paused clock, no sockets: a night passes in milliseconds through the code that
+//! runs in production.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use runwatch::actors::sink_runner::SinkPlace;
+use runwatch::app::{Door, Engine, Parts};
+use runwatch::clock::Clock;
+use runwatch::domain::event::{Event, EventBatch, Meaning};
+use runwatch::domain::freshness::{Bounds, STARTUP};
+use runwatch::domain::health::HostIdentity;
+use runwatch::domain::liveness::{ProbeTarget, Sighting, UnknownWhy};
+use runwatch::domain::team::{NotifyFilter, NotifyRule, Team};
+use runwatch::journal::MemoryJournal;
+use runwatch::ports::{Board, Intake, IntakeError, Origin, Probe};
+use runwatch_plugin::{Kind, Notification, Receipt, RunState, Sink, SinkError};
+
+/// A sink that keeps what it is sent, and answers as it is told.
+#[derive(Default)]
+struct Recording {
+    told: Mutex<Vec<Notification>>,
+    behaviour: Mutex<Behaviour>,
+    calls: AtomicUsize,
+}
+
+#[derive(Default, Clone, Copy, PartialEq)]
+enum Behaviour {
+    #[default]
+    Takes,
+    Fails,
+    Panics,
+    Hangs,
+}
+
+#[async_trait]
+impl Sink for Recording {
+    async fn deliver(&self, notification: &Notification) -> Result<Receipt, SinkError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let behaviour = *self.behaviour.lock().unwrap();
+        match behaviour {
+            Behaviour::Takes => {
+                self.told.lock().unwrap().push(notification.clone());
+                Ok(Receipt("taken".to_owned()))
+            }
+            Behaviour::Fails => Err(SinkError::retry("down")),
+            Behaviour::Panics => panic!("a sink's own fault"),
+            Behaviour::Hangs => std::future::pending().await,
+        }
+    }
+
+    fn describe(&self) -> String {
+        "a recording".to_owned()
+    }
+}
+
+impl Recording {
+    fn behave(&self, behaviour: Behaviour) {
+        *self.behaviour.lock().unwrap() = behaviour;
+    }
+
+    fn told(&self) -> Vec<(Kind, RunState)> {
+        self.told.lock().unwrap().iter().map(|note| (note.kind, note.state)).collect()
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.told.lock().unwrap().iter().map(|note| note.delivery.id.clone()).collect()
+    }
+}
+
+/// A host where nothing can be seen.
+struct Blind;
+
+#[async_trait]
+impl Probe for Blind {
+    async fn look(&self, _: &ProbeTarget) -> Sighting {
+        Sighting::Hidden(UnknownWhy::Unsupported)
+    }
+
+    async fn ended(&self, _: &ProbeTarget, _: u64, _: u32) -> Sighting {
+        std::future::pending().await
+    }
+}
+
+/// Everything an engine needs, with two sinks.
+struct World {
+    parts: Parts,
+    journal: Arc<MemoryJournal>,
+    pager: Arc<Recording>,
+    chat: Arc<Recording>,
+}
+
+impl World {
+    fn new() -> World {
+        let (pager, chat) = (Arc::new(Recording::default()), Arc::new(Recording::default()));
+        let journal = Arc::new(MemoryJournal::new());
+        let place = |key: &str, sink: Arc<Recording>| SinkPlace {
+            key: key.into(),
+            kind: "recording",
+            sink: Ok(sink),
+            timeout: Duration::from_secs(10),
+        };
+        let parts = Parts {
+            teams: Arc::new([team()]),
+            external_url: None,
+            clock: Clock::virtual_from(Timestamp::from_second(1_790_000_000).unwrap()),
+            journal: journal.clone(),
+            probe: Arc::new(Blind),
+            sinks: vec![place("pager", pager.clone()), place("chat", chat.clone())],
+            io: tokio::runtime::Handle::current(),
+            identity: HostIdentity { host: "here".into(), boot_id: "boot-1".into() },
+        };
+        World { parts, journal, pager, chat }
+    }
+}
+
+fn team() -> Team {
+    Team {
+        name: "default".into(),
+        matchers: Vec::new(),
+        bounds: Bounds::default(),
+        startup: STARTUP,
+        notify: vec![NotifyRule {
+            filter: NotifyFilter::default(),
+            labels: Default::default(),
+            sinks: vec!["pager".into(), "chat".into()],
+        }],
+    }
+}
+
+/// Runs a test on one thread whose clock is paused.
+fn night<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+    let system = actix_rt::System::with_tokio_rt(|| {
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+    });
+    system.block_on(async { test().await });
+}
+
+fn event(run: &str, meaning: Meaning) -> Event {
+    Event {
+        line: 1,
+        run: run.into(),
+        series: "EPOCH_COMPLETED".into(),
+        meaning,
+        ts: None,
+        env: None,
+        group: None,
+        rank: None,
+        host: None,
+        pid: None,
+        phase: None,
+        step: None,
+        seq: None,
+        episodes: None,
+        message: None,
+        data: None,
+    }
+}
+
+async fn send(door: &Door, run: &str, meaning: Meaning) {
+    let batch = EventBatch { text: "".into(), events: vec![event(run, meaning)] };
+    let taken = door.ingest(Origin::Parent, batch).await.unwrap();
+    assert_eq!((taken.accepted, taken.rejected.len()), (1, 0));
+}
+
+async fn pass(span_ms: u64) {
+    tokio::time::sleep(Duration::from_millis(span_ms)).await;
+}
+
+#[test]
+fn a_silence_is_told_through_every_sink_and_so_is_its_end() {
+    night(|| async {
+        let world = World::new();
+        let engine = Engine::start(world.parts.clone()).await.unwrap();
+        let door = engine.door();
+        send(&door, "ppo", Meaning::Telemetry).await;
+        pass(4_900).await;
+        assert_eq!(world.pager.told(), []);
+        pass(200).await;
+        assert_eq!(world.pager.told(), [(Kind::Firing, RunState::Lost)]);
+        send(&door, "ppo", Meaning::Telemetry).await;
+        pass(100).await;
+        assert_eq!(world.pager.told(), [(Kind::Firing, RunState::Lost), (Kind::Resolved, RunState::Running)]);
+        assert_eq!(world.chat.told(), world.pager.told());
+        engine.stop().await;
+    });
+}
+
+#[test]
+fn a_night_of_eight_hours_is_quiet_when_all_is_well() {
+    night(|| async {
+        let world = World::new();
+        let engine = Engine::start(world.parts.clone()).await.unwrap();
+        let door = engine.door();
+        for _ in 0..8 * 3600 {
+            send(&door, "ppo", Meaning::Telemetry).await;
+            pass(1_000).await;
+        }
+        assert_eq!(world.pager.told(), []);
+        assert_eq!(door.status().await.runs[0].events, 8 * 3600);
+        engine.stop().await;
+    });
+}
+
+#[test]
+fn nothing_is_sent_before_the_journal_has_it() {
+    night(|| async {
+        let world = World::new();
+        let engine = Engine::start(world.parts.clone()).await.unwrap();
+        let door = engine.door();
+        send(&door, "ppo", Meaning::Telemetry).await;
+        pass(4_000).await;
+        world.journal.fail_next_commits(4);
+        pass(1_600).await;
+        assert_eq!(world.pager.told(), [], "the journal refused the transition, so nobody is told");
+        assert!(door.status().await.engine.not_ready.is_some());
+        pass(10_000).await;
+        assert_eq!(world.pager.told(), [(Kind::Firing, RunState::Lost)]);
+        assert_eq!(door.status().await.engine.not_ready, None);
+        engine.stop().await;
+    });
+}
+
+#[test]
+fn a_sink_that_hangs_or_panics_delays_no_other_and_is_tried_again() {
+    for behaviour in [Behaviour::Hangs, Behaviour::Panics, Behaviour::Fails] {
+        night(|| async move {
+            let world = World::new();
+            world.chat.behave(behaviour);
+            let engine = Engine::start(world.parts.clone()).await.unwrap();
+            let door = engine.door();
+            send(&door, "ppo", Meaning::Telemetry).await;
+            pass(5_100).await;
+            assert_eq!(world.pager.told(), [(Kind::Firing, RunState::Lost)]);
+            pass(60_000).await;
+            assert!(world.chat.calls.load(Ordering::Relaxed) >= 3);
+            let failing = door.status().await.sinks.iter().find(|sink| &*sink.sink == "chat").unwrap().failing.clone();
+            assert!(failing.is_some());
+            world.chat.behave(Behaviour::Takes);
+            pass(80_000).await;
+            assert_eq!(world.chat.told(), [(Kind::Firing, RunState::Lost)]);
+            engine.stop().await;
+        });
+    }
+}
+
+#[test]
+fn what_was_not_delivered_is_taken_up_with_the_same_id() {
+    night(|| async {
+        let mut world = World::new();
+        world.chat.behave(Behaviour::Fails);
+        let engine = Engine::start(world.parts.clone()).await.unwrap();
+        send(&engine.door(), "ppo", Meaning::Telemetry).await;
+        pass(6_000).await;
+        // The engine goes as in a crash: no drain, only the journal stays.
+        drop(engine);
+        world.chat.behave(Behaviour::Takes);
+        world.parts.sinks.reverse();
+        let engine = Engine::start(world.parts.clone()).await.unwrap();
+        assert_eq!(engine.door().delivered(Duration::from_secs(60)).await, []);
+        assert_eq!(world.chat.told(), [(Kind::Firing, RunState::Lost)]);
+        assert_eq!(world.pager.told(), [(Kind::Firing, RunState::Lost)], "what was delivered is not sent again");
+        assert_eq!(world.chat.ids().len(), 1);
+        assert_eq!(world.chat.ids(), ["memory-1-2-chat"], "the first notification was the warning, for nobody here");
+        send(&engine.door(), "ppo", Meaning::Telemetry).await;
+        pass(1_000).await;
+        assert_eq!(world.chat.told()[1..], [(Kind::Resolved, RunState::Running)]);
+        engine.stop().await;
+    });
+}
+
+#[test]
+fn a_stage_that_panics_is_noticed_and_the_engine_built_anew() {
+    night(|| async {
+        let world = World::new();
+        let mut engine = Engine::start(world.parts.clone()).await.unwrap();
+        let door = engine.door();
+        send(&door, "ppo", Meaning::Telemetry).await;
+        // Facts are written down every five seconds; the silence is told before.
+        pass(6_000).await;
+        engine.abort_stage("health evaluator");
+        engine.run(pass(1_000)).await;
+        send(&door, "ppo", Meaning::Telemetry).await;
+        pass(100).await;
+        assert_eq!(world.pager.told(), [(Kind::Firing, RunState::Lost), (Kind::Resolved, RunState::Running)]);
+        engine.stop().await;
+    });
+}
+
+#[test]
+fn a_full_engine_refuses_the_whole_batch() {
+    night(|| async {
+        let world = World::new();
+        let engine = Engine::start(world.parts.clone()).await.unwrap();
+        let door = engine.door();
+        world.journal.fail_next_commits(usize::MAX);
+        let mut waiting = Vec::new();
+        for run in 0..runwatch::limits::BATCHES_IN_FLIGHT_MAX {
+            let door = door.clone();
+            waiting.push(tokio::spawn(async move { send(&door, &format!("run-{run}"), Meaning::Telemetry).await }));
+        }
+        pass(10).await;
+        let batch = EventBatch { text: "".into(), events: vec![event("one-more", Meaning::Telemetry)] };
+        assert_eq!(door.ingest(Origin::Http, batch).await, Err(IntakeError::Full));
+        world.journal.fail_next_commits(0);
+        for sent in waiting {
+            sent.await.unwrap();
+        }
+        assert_eq!(door.status().await.runs.len(), runwatch::limits::BATCHES_IN_FLIGHT_MAX);
+        engine.stop().await;
+    });
+}
+
+#[test]
+fn a_disabled_sink_loses_nothing_and_harms_no_other() {
+    night(|| async {
+        let mut world = World::new();
+        let chat = world.parts.sinks[1].clone();
+        world.parts.sinks[1].sink = Err("environment variable SLACK_URL is not set".to_owned());
+        let engine = Engine::start(world.parts.clone()).await.unwrap();
+        send(&engine.door(), "ppo", Meaning::RunFailed { error: None, traceback: None }).await;
+        pass(1_000).await;
+        assert_eq!(world.pager.told(), [(Kind::Firing, RunState::Failed)]);
+        assert_eq!(engine.door().status().await.engine.pending_deliveries, 1);
+        engine.stop().await;
+        world.parts.sinks[1] = chat;
+        let engine = Engine::start(world.parts.clone()).await.unwrap();
+        assert_eq!(engine.door().delivered(Duration::from_secs(5)).await, []);
+        assert_eq!(world.chat.told(), [(Kind::Firing, RunState::Failed)]);
+        engine.stop().await;
+    });
+}

@@ -1,0 +1,12 @@
+//! The one integration binary: everything that is tested from outside a module.
+//!
+//! One binary links once, which on a small machine is most of the time a test run takes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
+
+mod actix_semantics;
+mod config;
+mod engine;
+mod run;
+mod support;
+mod tidy;

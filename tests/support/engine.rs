@@ -1,0 +1,151 @@
+//! The real binary, in a home of its own that touches nothing of whoever runs the tests.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::http::{Answer, request};
+use super::{GENEROUS, eventually};
+
+/// A user's world: home, state, runtime and configuration folders. Gone when it is dropped.
+pub struct Home {
+    folder: tempfile::TempDir,
+}
+
+/// Names that would lead the program under test out of its home.
+const LEADING_OUT: &[&str] = &[
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DISPLAY",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+];
+
+impl Home {
+    pub fn new() -> Home {
+        // Short, since the path of a unix socket may have 107 bytes.
+        let folder = tempfile::Builder::new().prefix("rw-").tempdir().unwrap();
+        for name in ["run", "state", "config"] {
+            let path = folder.path().join(name);
+            fs::create_dir(&path).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        Home { folder }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `runwatch ARGS` of this user, in the home folder.
+    pub fn runwatch<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_runwatch"));
+        command.args(args).current_dir(self.path()).stdin(Stdio::null());
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("RUNWATCH_")) {
+            command.env_remove(name);
+        }
+        for name in LEADING_OUT {
+            command.env_remove(name);
+        }
+        command
+            .env("HOME", self.path())
+            .env("XDG_RUNTIME_DIR", self.path().join("run"))
+            .env("XDG_STATE_HOME", self.path().join("state"))
+            .env("XDG_CONFIG_HOME", self.path().join("config"))
+            .env("NO_COLOR", "1");
+        command
+    }
+}
+
+/// `runwatch serve`, ready. Killed when it is dropped.
+pub struct Engine {
+    child: Child,
+    address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Engine {
+    /// Starts an engine whose configuration is `config`, on a port of its own unless that names one.
+    ///
+    /// # Errors
+    /// The engine ended before it was ready; the error carries its words.
+    pub fn start(home: &Home, config: &str) -> Result<Engine, String> {
+        let address = free_address();
+        let listening = if config.contains("listen") {
+            config.to_owned()
+        } else if let Some(rest) = config.strip_prefix("[engine]\n") {
+            format!("[engine]\nlisten = \"{address}\"\n{rest}")
+        } else {
+            format!("[engine]\nlisten = \"{address}\"\n\n{config}")
+        };
+        let (file, log) = (home.path().join("engine.toml"), home.path().join("engine.log"));
+        fs::write(&file, listening).unwrap();
+        let output = File::create(&log).unwrap();
+        let mut command = home.runwatch(["serve", "-c", file.to_str().unwrap()]);
+        let child = command.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
+        let mut engine = Engine { child, address, log };
+        let ended = eventually("the engine to be ready", GENEROUS, || {
+            if let Some(status) = engine.child.try_wait().unwrap() {
+                return Some(Some(status));
+            }
+            request(address, "GET", "/readyz", None).is_ok_and(|answer| answer.status == 200).then_some(None)
+        });
+        match ended {
+            None => Ok(engine),
+            Some(status) => Err(format!("the engine ended before it was ready, with {status}:\n{}", engine.log())),
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        request(self.address, "GET", path, None).unwrap_or_else(|error| panic!("GET {path}: {error}\n{}", self.log()))
+    }
+
+    pub fn post(&self, path: &str, body: &str) -> Answer {
+        request(self.address, "POST", path, Some(body))
+            .unwrap_or_else(|error| panic!("POST {path}: {error}\n{}", self.log()))
+    }
+
+    /// Stops it as a service manager does, and waits for its end.
+    pub fn stop(mut self) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        eventually("the engine to stop", GENEROUS, || self.child.try_wait().unwrap())
+    }
+
+    /// Kills it as the kernel does, at this very moment.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Both fail only where it has ended and was waited for.
+        let _gone = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+/// An address on loopback that was free a moment ago.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
