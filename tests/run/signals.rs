@@ -118,5 +118,5 @@ fn a_signal_after_the_commands_end_ends_the_wait_for_delivery() {
     send(running.pid(), Signal::INT);
     let done = running.done(&wrapper);
     assert_eq!(done.code, Some(6), "{done:?}");
-    assert!(done.err.contains("ann/sh failed after") && done.err.contains("interrupted"), "{done:?}");
+    assert!(done.err.contains("ann/sh failed after") && done.err.contains("delivery was not waited for"), "{done:?}");
 }

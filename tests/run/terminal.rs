@@ -75,11 +75,23 @@ fn ctrl_c_reaches_the_command_once_and_cancels() {
 }
 
 #[test]
+fn ctrl_c_cancels_a_command_that_dies_of_it_at_once() {
+    let wrapper = Wrapper::new();
+    let args = ["--", "sh", "-c", "echo waiting; exec sleep 60"];
+    let done = on_terminal(&wrapper, &args, &["-c", "$WRAPPER; echo code=$?"], "waiting ^C\n");
+    assert!(done.out.contains("code=130") && done.out.contains("not delivered yet: slack"), "{done:?}");
+    assert!(done.record.contains("signal: Some(2)") && done.record.contains("cancelled: true"), "{done:?}");
+}
+
+#[test]
 fn ctrl_backslash_ends_the_command_and_not_the_wrapper() {
     let wrapper = Wrapper::new();
     let args = ["--", "sh", "-c", "ulimit -c 0; echo waiting; exec sleep 60"];
     let done = on_terminal(&wrapper, &args, &["-c", "trap : QUIT; $WRAPPER; echo code=$?"], "waiting ^\\\n");
-    assert!(done.out.contains("code=131") && done.out.contains("(killed by SIGQUIT)"), "{done:?}");
+    assert!(
+        done.out.contains("code=131") && done.out.contains("(killed by SIGQUIT); not delivered yet: slack"),
+        "{done:?}"
+    );
     assert!(done.record.contains("signal: Some(3)") && done.record.contains("cancelled: false"), "{done:?}");
 }
 
