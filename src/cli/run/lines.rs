@@ -78,8 +78,11 @@ fn sink(sink: &SinkLine) -> String {
         SinkTrust::Untested => "untested".to_owned(),
         SinkTrust::Disabled(why) => format!("DISABLED: {why}"),
     };
-    // A target often says no more than the name.
-    let target =
-        if sink.target.is_empty() || sink.target == sink.sink { String::new() } else { format!(" {}", sink.target) };
-    format!("{}{target} ({trust})", sink.sink)
+    // A target often begins with the sink's own name, or says no more than that.
+    let target = if sink.target.starts_with(&sink.sink) {
+        sink.target.clone()
+    } else {
+        format!("{} {}", sink.sink, sink.target)
+    };
+    format!("{} ({trust})", target.trim_end())
 }
