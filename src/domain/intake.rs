@@ -106,12 +106,6 @@ impl IntakeMachine {
         (self.accepted, self.refused)
     }
 
-    /// Counts events that a later stage refused after all.
-    pub fn refused_later(&mut self, events: usize) {
-        self.accepted = self.accepted.saturating_sub(events as u64);
-        self.refused += events as u64;
-    }
-
     /// Finds each event's run, and refuses what there is no room for.
     pub fn take(&mut self, batch: EventBatch) -> (AcceptedBatch, Vec<Refused>) {
         let mut accepted = AcceptedBatch { text: batch.text, ..AcceptedBatch::default() };
@@ -129,7 +123,7 @@ impl IntakeMachine {
             }
         });
         self.accepted += kept.len() as u64;
-        self.refused += refused.len() as u64;
+        self.refused += (refused.len() + batch.unreadable) as u64;
         accepted.events = kept;
         (accepted, refused)
     }

@@ -28,7 +28,7 @@ fn three_teams() -> Arc<[Team]> {
 }
 
 fn take(intake: &mut IntakeMachine, event: Event) -> AcceptedBatch {
-    let (batch, refused) = intake.take(EventBatch { text: "".into(), events: vec![event] });
+    let (batch, refused) = intake.take(EventBatch::of(event));
     assert_eq!(refused, []);
     batch
 }
