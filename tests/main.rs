@@ -5,9 +5,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
 mod actix_semantics;
+mod bad_input;
+mod cli;
 mod config;
+mod crash;
 mod e2e;
 mod engine;
+mod http;
 mod run;
 mod support;
 mod tidy;

@@ -11,6 +11,7 @@ use super::run::{self, EngineLink, FinishNote, RunArgs, SinkLine, SinkTrust, Soc
 use super::{outbox, words};
 use crate::app::{Door, Host, HostPlan, JournalPlace, Undelivered};
 use crate::clock::Clock;
+use crate::config::suggest::advise;
 use crate::config::{Config, Environment};
 use crate::domain::event::{Event, EventBatch};
 use crate::ports::{Board, Intake, Origin};
@@ -38,6 +39,7 @@ pub fn run(args: RunArgs, config: Option<&Path>, env: &Environment) -> ExitCode 
             if !error.is_absent() {
                 words::say(&format!("runwatch: {error}; carrying an engine inside"));
             }
+            warn_of_team(&args, &settings);
             let carried = match Carried::start(settings, &name, config) {
                 Ok(carried) => carried,
                 Err(code) => return code,
@@ -48,6 +50,16 @@ pub fn run(args: RunArgs, config: Option<&Path>, env: &Environment) -> ExitCode 
         }
     };
     ExitCode::from(u8::try_from(code).unwrap_or(OWN_FAILURE))
+}
+
+/// A team that is not there owns nothing: whoever asked for it must know who is told instead.
+fn warn_of_team(args: &RunArgs, settings: &Config) {
+    let Some(asked) = args.team.as_deref() else { return };
+    let names: Vec<&str> = settings.teams.iter().map(|team| &*team.name).collect();
+    if !names.contains(&asked) {
+        let hint = advise(asked, &names, "teams there are");
+        words::say(&format!("runwatch: there is no team `{asked}`, so the run goes to the one that claims it; {hint}"));
+    }
 }
 
 /// An engine inside this program, for one run.

@@ -30,11 +30,16 @@ struct Cli {
     /// The configuration (default: ./runwatch.toml, then $XDG_CONFIG_HOME/runwatch/runwatch.toml, then built in)
     #[arg(short, long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// An engine's URL; without it the engine of this user on this host
-    #[arg(long, global = true, value_name = "URL", env = "RUNWATCH_URL")]
-    url: Option<String>,
     #[command(subcommand)]
     command: Command,
+}
+
+/// Which engine is asked.
+#[derive(Debug, clap::Args)]
+struct Asked {
+    /// An engine's URL; without it the engine of this user on this host
+    #[arg(long, value_name = "URL", env = "RUNWATCH_URL")]
+    url: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -44,9 +49,19 @@ enum Command {
     /// Run a command and watch it
     Run(run::RunArgs),
     /// Show what is watched, or one run
-    Status(status::StatusArgs),
+    Status {
+        #[command(flatten)]
+        args: status::StatusArgs,
+        #[command(flatten)]
+        asked: Asked,
+    },
     /// Show every bound in force on a run, its source, and why the run's state is what it is
-    Explain(explain::ExplainArgs),
+    Explain {
+        #[command(flatten)]
+        args: explain::ExplainArgs,
+        #[command(flatten)]
+        asked: Asked,
+    },
     /// Say all that is wrong with a configuration
     Check(check::CheckArgs),
     /// List or test the sinks
@@ -70,11 +85,11 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Serve => serve::run(config, &env),
         Command::Run(args) => embedded::run(args, config, &env),
-        Command::Status(args) => match target(cli.url, config, &env) {
+        Command::Status { args, asked } => match target(asked.url, config, &env) {
             Some(target) => words::block_on(status::run(args, target)),
             None => ExitCode::FAILURE,
         },
-        Command::Explain(args) => match target(cli.url, config, &env) {
+        Command::Explain { args, asked } => match target(asked.url, config, &env) {
             Some(target) => words::block_on(explain::run(args, target)),
             None => ExitCode::FAILURE,
         },

@@ -1,7 +1,7 @@
 //! The real binary, in a home of its own that touches nothing of whoever runs the tests.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -20,6 +20,7 @@ pub struct Home {
 const LEADING_OUT: &[&str] = &[
     "DBUS_SESSION_BUS_ADDRESS",
     "DISPLAY",
+    "COLUMNS",
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
@@ -80,29 +81,34 @@ impl Engine {
     /// # Errors
     /// The engine ended before it was ready; the error carries its words.
     pub fn start(home: &Home, config: &str) -> Result<Engine, String> {
-        let address = free_address();
+        // Port 0 leaves the choice to the kernel, so that tests beside each other never meet.
         let listening = if config.contains("listen") {
             config.to_owned()
         } else if let Some(rest) = config.strip_prefix("[engine]\n") {
-            format!("[engine]\nlisten = \"{address}\"\n{rest}")
+            format!("[engine]\nlisten = \"127.0.0.1:0\"\n{rest}")
         } else {
-            format!("[engine]\nlisten = \"{address}\"\n\n{config}")
+            format!("[engine]\nlisten = \"127.0.0.1:0\"\n\n{config}")
         };
         let (file, log) = (home.path().join("engine.toml"), home.path().join("engine.log"));
         fs::write(&file, listening).unwrap();
         let output = File::create(&log).unwrap();
         let mut command = home.runwatch(["serve", "-c", file.to_str().unwrap()]);
-        let child = command.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
-        let mut engine = Engine { child, address, log };
-        let ended = eventually("the engine to be ready", GENEROUS, || {
-            if let Some(status) = engine.child.try_wait().unwrap() {
-                return Some(Some(status));
+        let mut child = command.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
+        let ready = eventually("the engine to be ready", GENEROUS, || {
+            if let Some(status) = child.try_wait().unwrap() {
+                return Some(Err(status));
             }
-            request(address, "GET", "/readyz", None).is_ok_and(|answer| answer.status == 200).then_some(None)
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            let (_, rest) = said.split_once("runwatch serves at http://")?;
+            let address = rest.split_once(' ')?.0.parse().unwrap();
+            request(address, "GET", "/readyz", None).is_ok_and(|answer| answer.status == 200).then_some(Ok(address))
         });
-        match ended {
-            None => Ok(engine),
-            Some(status) => Err(format!("the engine ended before it was ready, with {status}:\n{}", engine.log())),
+        match ready {
+            Ok(address) => Ok(Engine { child, address, log }),
+            Err(status) => {
+                let said = fs::read_to_string(&log).unwrap_or_default();
+                Err(format!("the engine ended before it was ready, with {status}:\n{said}"))
+            }
         }
     }
 
@@ -130,6 +136,11 @@ impl Engine {
         eventually("the engine to stop", GENEROUS, || self.child.try_wait().unwrap())
     }
 
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Kills it as the kernel does, at this very moment.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
@@ -143,9 +154,4 @@ impl Drop for Engine {
         let _gone = self.child.kill();
         let _ended = self.child.wait();
     }
-}
-
-/// An address on loopback that was free a moment ago.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

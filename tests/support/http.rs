@@ -38,12 +38,30 @@ fn header<'h>(headers: &'h [(String, String)], name: &str) -> Option<&'h str> {
 
 /// Asks once, on a connection of its own.
 pub fn request(address: SocketAddr, method: &str, path: &str, body: Option<&str>) -> io::Result<Answer> {
+    request_bytes(address, method, path, &[], body.unwrap_or_default().as_bytes())
+}
+
+/// The same with headers, and a body of any bytes. A body that the other side does not read to its
+/// end is no error: its answer counts.
+pub fn request_bytes(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    let body = body.unwrap_or_default();
     write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n")?;
-    write!(stream, "Content-Length: {}\r\n\r\n{body}", body.len())?;
-    let wire = read(&mut BufReader::new(stream))?;
+    for (name, value) in headers {
+        write!(stream, "{name}: {value}\r\n")?;
+    }
+    write!(stream, "Content-Length: {}\r\n\r\n", body.len())?;
+    let sent = stream.write_all(body);
+    let wire = match (read(&mut BufReader::new(stream)), sent) {
+        (Ok(wire), _) => wire,
+        (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(error),
+    };
     let status = wire.start.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| io::Error::other(format!("no status in {:?}", wire.start)))?;
     Ok(Answer { status, headers: wire.headers, body: String::from_utf8_lossy(&wire.body).into_owned() })

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use engine::{Engine, Home};
-pub use http::request;
+pub use http::{Answer, request, request_bytes};
 pub use recorder::{Recorder, Reply};
 
 /// Long enough for anything that is going to happen, on a busy machine.
