@@ -22,7 +22,9 @@ fn hook(name: &str, recorder: &Recorder) -> String {
     format!("[sinks.{name}]\ntype = \"webhook\"\nurl = \"{}\"\n\n", recorder.url())
 }
 
-fn post(engine: &Engine, body: &[u8], headers: &[(&str, &str)]) -> Answer {
+type Headers = &'static [(&'static str, &'static str)];
+
+fn post(engine: &Engine, body: &[u8], headers: Headers) -> Answer {
     request_bytes(engine.address(), "POST", "/api/v1/events", headers, body).unwrap()
 }
 
@@ -90,8 +92,8 @@ fn a_body_that_cannot_be_read_is_refused_as_a_whole_and_says_why() {
     zipped.write_all(&vec![b' '; 64 * 1024 * 1024]).unwrap();
     let bomb = zipped.finish().unwrap();
     let huge = vec![b'x'; 33 * 1024 * 1024];
-    let gzip: &[(&str, &str)] = &[("Content-Encoding", "gzip")];
-    let cases: [(&[u8], &[(&str, &str)], u16, &str); 6] = [
+    let gzip: Headers = &[("Content-Encoding", "gzip")];
+    let cases: [(&[u8], Headers, u16, &str); 6] = [
         (good, &[("Content-Encoding", "br")], 415, "content-encoding `br` is not known: gzip, zstd and none are"),
         (good, gzip, 400, "the body is not gzip"),
         (good, &[("Content-Encoding", "zstd")], 400, "the body is not zstd"),
