@@ -102,6 +102,7 @@ pub const CONFIG_DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 pub const SINKS_MAX: usize = 64;
 /// The path of a unix socket, as `sockaddr_un` has room for it (108 bytes, the last one zero).
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+
 /// Between two looks at a process or thread whose end the kernel cannot announce (TELE-703).
 pub const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 /// Looks, 10 ms apart, at a zombie whose exit status cannot be read before its parent reaps it: a

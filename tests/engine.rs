@@ -147,7 +147,7 @@ fn event(run: &str, meaning: Meaning) -> Event {
 }
 
 async fn send(door: &Door, run: &str, meaning: Meaning) {
-    let batch = EventBatch { text: "".into(), events: vec![event(run, meaning)] };
+    let batch = EventBatch::of(event(run, meaning));
     let taken = door.ingest(Origin::Parent, batch).await.unwrap();
     assert_eq!((taken.accepted, taken.rejected.len()), (1, 0));
 }
@@ -289,7 +289,7 @@ fn a_full_engine_refuses_the_whole_batch() {
             waiting.push(tokio::spawn(async move { send(&door, &format!("run-{run}"), Meaning::Telemetry).await }));
         }
         pass(10).await;
-        let batch = EventBatch { text: "".into(), events: vec![event("one-more", Meaning::Telemetry)] };
+        let batch = EventBatch::of(event("one-more", Meaning::Telemetry));
         assert_eq!(door.ingest(Origin::Http, batch).await, Err(IntakeError::Full));
         world.journal.fail_next_commits(0);
         for sent in waiting {

@@ -2,13 +2,13 @@
 //! transaction, tried again until the journal has them; then, and only then, their deliveries go out.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use actix::ResponseFuture;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::outlet::Outlet;
-use super::router::{Errand, JournalTrouble};
 use crate::domain::delivery::Delivery;
 use crate::domain::team::SinkKey;
 use crate::messages::Deliver;
@@ -24,6 +24,50 @@ const TOGETHER_MAX: usize = 256;
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// The longest wait before the journal is tried again.
 const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// Why the journal cannot be written, while it cannot.
+pub type JournalTrouble = Arc<Mutex<Option<String>>>;
+
+/// The Router's side of the desk.
+pub struct Desk {
+    errands: mpsc::Sender<Errand>,
+}
+
+/// One entry on its way to the journal; `done` is told when it is there.
+pub struct Errand {
+    entry: Entry,
+    done: oneshot::Sender<()>,
+}
+
+impl Desk {
+    /// A desk, and what its task takes entries from.
+    pub fn new() -> (Desk, mpsc::Receiver<Errand>) {
+        let (errands, waiting) = mpsc::channel(DESK_ENTRIES_MAX);
+        (Desk { errands }, waiting)
+    }
+
+    /// Puts an entry on the desk, in the order of calls; the future resolves when it is in the journal.
+    pub fn write(&self, entry: Entry) -> ResponseFuture<()> {
+        let (done, written) = oneshot::channel();
+        let errand = Errand { entry, done };
+        match self.errands.try_reserve() {
+            Ok(place) => {
+                place.send(errand);
+                Box::pin(async move { written.await.unwrap_or_default() })
+            }
+            // The desk is as deep as all that can be under way, so it is full only behind a journal
+            // that cannot be written; then this entry waits its turn like its sender.
+            Err(_) => {
+                let errands = self.errands.clone();
+                Box::pin(async move {
+                    if errands.send(errand).await.is_ok() {
+                        written.await.unwrap_or_default();
+                    }
+                })
+            }
+        }
+    }
+}
 
 /// Runs the desk until its Router is gone.
 pub async fn run(

@@ -1,11 +1,15 @@
 //! Ingestor. In: `IngestBatch` from every source. Out: `EventsAccepted` to the Aggregator. It never
 //! looks at what an event says of a run's health.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use actix::{Actor, Context, Handler, ResponseFuture};
 
 use super::outlet::Outlet;
 use crate::actors::lifecycle::Seat;
 use crate::domain::intake::IntakeMachine;
+use crate::limits::BATCH_EVENTS_MAX;
 use crate::messages::{Drain, EventsAccepted, GetCounts, IngestBatch};
 use crate::ports::Taken;
 
@@ -13,6 +17,8 @@ use crate::ports::Taken;
 pub struct Ingestor {
     machine: IntakeMachine,
     aggregator: Outlet<EventsAccepted>,
+    /// Events that the Aggregator had no room for.
+    refused_later: Arc<AtomicU64>,
 }
 
 /// The Ingestor's place, known before it runs.
@@ -21,7 +27,7 @@ pub type IngestorSeat = Seat<Ingestor>;
 impl Ingestor {
     /// An ingestor that hands on to `aggregator`.
     pub fn new(machine: IntakeMachine, aggregator: Outlet<EventsAccepted>) -> Ingestor {
-        Ingestor { machine, aggregator }
+        Ingestor { machine, aggregator, refused_later: Arc::default() }
     }
 }
 
@@ -38,9 +44,20 @@ impl Handler<IngestBatch> for Ingestor {
         if accepted == 0 {
             return Box::pin(async move { Taken { accepted, rejected } });
         }
-        let handed = self.aggregator.hand_over(EventsAccepted { batch, at: message.at });
+        let (aggregator, refused_later) = (self.aggregator.clone(), self.refused_later.clone());
+        let mut parts = batch.split(BATCH_EVENTS_MAX).into_iter();
+        // The first part is on its way when this returns; each further one when the one before was taken.
+        let first = parts.next().map(|batch| aggregator.hand_over(EventsAccepted { batch, at: message.at }));
         Box::pin(async move {
-            let refused = handed.await.unwrap_or_default();
+            let mut refused = match first {
+                Some(handed) => handed.await.unwrap_or_default(),
+                None => Vec::new(),
+            };
+            for batch in parts {
+                refused
+                    .extend(aggregator.hand_over(EventsAccepted { batch, at: message.at }).await.unwrap_or_default());
+            }
+            refused_later.fetch_add(refused.len() as u64, Ordering::Relaxed);
             let accepted = accepted - refused.len();
             rejected.extend(refused);
             rejected.sort_by_key(|refused| refused.line);
@@ -53,7 +70,9 @@ impl Handler<GetCounts> for Ingestor {
     type Result = actix::MessageResult<GetCounts>;
 
     fn handle(&mut self, _: GetCounts, _: &mut Context<Self>) -> Self::Result {
-        actix::MessageResult(self.machine.counts())
+        let (accepted, refused) = self.machine.counts();
+        let later = self.refused_later.load(Ordering::Relaxed);
+        actix::MessageResult((accepted.saturating_sub(later), refused + later))
     }
 }
 

@@ -2,11 +2,11 @@
 //! `DeliverySettled` from the SinkRunners, time. Out: journal entries, then, once they are on disk,
 //! `Deliver` to the SinkRunners. It never sends what is not written down.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
-use tokio::sync::{mpsc, oneshot};
 
+use super::desk::{Desk, JournalTrouble};
 use super::lifecycle::Timer;
 use crate::clock::Clock;
 use crate::domain::change::RunChange;
@@ -21,20 +21,9 @@ pub struct Router {
     machine: RoutingMachine,
     clock: Clock,
     timer: Timer,
-    desk: mpsc::Sender<Errand>,
+    desk: Desk,
     trouble: JournalTrouble,
     unrouted: std::collections::BTreeSet<RunId>,
-}
-
-/// Why the journal cannot be written, while it cannot.
-pub type JournalTrouble = Arc<Mutex<Option<String>>>;
-
-/// One entry on its way to the journal; `done` is told when it is there.
-pub struct Errand {
-    /// The entry.
-    pub entry: Entry,
-    /// Who waits for it.
-    pub done: oneshot::Sender<()>,
 }
 
 impl Router {
@@ -42,31 +31,11 @@ impl Router {
     pub fn new(
         machine: RoutingMachine,
         clock: Clock,
-        desk: mpsc::Sender<Errand>,
+        desk: Desk,
         trouble: JournalTrouble,
         unrouted: std::collections::BTreeSet<RunId>,
     ) -> Router {
         Router { machine, clock, timer: Timer::new(clock), desk, trouble, unrouted }
-    }
-
-    /// Puts an entry on the desk, in order; the future resolves when it is in the journal.
-    fn write(&self, entry: Entry) -> ResponseFuture<()> {
-        let (done, written) = oneshot::channel();
-        let errand = Errand { entry, done };
-        match self.desk.try_send(errand) {
-            Ok(()) => Box::pin(async move { written.await.unwrap_or_default() }),
-            // The desk is as deep as all that can be under way, so it is full only behind a journal
-            // that cannot be written; then this entry waits its turn like its sender.
-            Err(mpsc::error::TrySendError::Full(errand)) => {
-                let desk = self.desk.clone();
-                Box::pin(async move {
-                    if desk.send(errand).await.is_ok() {
-                        written.await.unwrap_or_default();
-                    }
-                })
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => Box::pin(async {}),
-        }
     }
 
     fn take(&mut self, change: RunChange, entry: &mut Entry) {
@@ -89,7 +58,7 @@ impl Router {
         self.timer.fired();
         let mut entry = Entry::default();
         add(self.machine.on_deadline(self.clock.now()), &mut entry);
-        actix_rt::spawn(self.write(entry));
+        actix_rt::spawn(self.desk.write(entry));
         self.rearm(ctx);
     }
 
@@ -120,7 +89,7 @@ impl Handler<HealthChanged> for Router {
             self.take(change, &mut entry);
         }
         self.rearm(ctx);
-        self.write(entry)
+        self.desk.write(entry)
     }
 }
 
@@ -128,7 +97,7 @@ impl Handler<FactsCheckpointed> for Router {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, message: FactsCheckpointed, _: &mut Context<Self>) -> Self::Result {
-        self.write(Entry { facts: message.0, ..Entry::default() })
+        self.desk.write(Entry { facts: message.0, ..Entry::default() })
     }
 }
 
@@ -136,7 +105,7 @@ impl Handler<DeliverySettled> for Router {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, message: DeliverySettled, _: &mut Context<Self>) -> Self::Result {
-        self.write(Entry { settlements: vec![message.0], ..Entry::default() })
+        self.desk.write(Entry { settlements: vec![message.0], ..Entry::default() })
     }
 }
 
@@ -157,6 +126,6 @@ impl Handler<Drain> for Router {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: Drain, _: &mut Context<Self>) -> Self::Result {
-        self.write(Entry::default())
+        self.desk.write(Entry::default())
     }
 }

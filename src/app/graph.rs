@@ -4,18 +4,18 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::select_all;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 use super::Parts;
 use super::door::Outlets;
 use crate::actors::aggregator::Aggregator;
-use crate::actors::desk::{self, DESK_ENTRIES_MAX};
+use crate::actors::desk::{self, Desk, JournalTrouble};
 use crate::actors::health_evaluator::{EvaluatorOutlets, HealthEvaluator};
 use crate::actors::ingestor::Ingestor;
 use crate::actors::lifecycle::{Seat, Stage};
 use crate::actors::liveness_poller::LivenessPoller;
 use crate::actors::outlet::Outlet;
-use crate::actors::router::{Errand, JournalTrouble, Router};
+use crate::actors::router::Router;
 use crate::actors::sink_runner::SinkRunner;
 use crate::actors::status_board::{BoardOutlets, StatusBoard};
 use crate::domain::aggregate::AggregateMachine;
@@ -59,7 +59,7 @@ impl Graph {
             sinks.push((place.key.clone(), Seat::new(), runner));
         }
         let trouble: JournalTrouble = Arc::new(Mutex::new(None));
-        let (desk, errands) = mpsc::channel::<Errand>(DESK_ENTRIES_MAX);
+        let (desk, errands) = Desk::new();
         let outlets = Outlets {
             ingest: Outlet::to(&ingestor.addr),
             status: Outlet::to(&board.addr),

@@ -152,7 +152,7 @@ async fn follow(mut child: Child, part: Part, run: &'static str, door: Arc<Door>
 
 async fn tell(door: &Door, run: &str, pid: Option<u32>, series: &str, meaning: Meaning) -> anyhow::Result<()> {
     let event = Event { pid, host: Some(hostname()), ..Event::bare(run, series, meaning) };
-    door.ingest(Origin::Parent, EventBatch { text: "".into(), events: vec![event] }).await?;
+    door.ingest(Origin::Parent, EventBatch::of(event)).await?;
     Ok(())
 }
 

@@ -159,7 +159,7 @@ impl EngineLink for InsideLink {
     }
 
     async fn send(&self, event: Event) -> Result<(), String> {
-        let batch = EventBatch { text: "".into(), events: vec![event] };
+        let batch = EventBatch::of(event);
         let taken = self.door.ingest(Origin::Parent, batch).await.map_err(|error| error.to_string())?;
         taken.rejected.into_iter().next().map_or(Ok(()), |refused| Err(refused.error))
     }

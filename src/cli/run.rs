@@ -117,9 +117,10 @@ pub async fn run(args: RunArgs, link: Arc<dyn EngineLink>, clock: Clock) -> i32 
     // Both: a command that ends at once is introduced all the same, and its start is told first.
     let ((), outcome) = tokio::join!(teller.introduce(&args), child.ended());
     let runtime = clock.now().moment.since(began_at);
-    let (error, note) = tokio::select! {
-        told = teller.conclude(outcome) => told,
-        () = child.hurried() => (Some("interrupted".to_owned()), FinishNote::default()),
+    let error = teller.conclude(outcome).await.err();
+    let note = tokio::select! {
+        note = teller.finish() => note,
+        () = child.hurried() => FinishNote { next: Some("delivery was not waited for".to_owned()), ..FinishNote::default() },
     };
     say(&lines::closing(&name, outcome, runtime, error.as_deref(), &note));
     exit_code(outcome)
@@ -181,18 +182,19 @@ impl Teller {
         }
     }
 
-    /// The command has ended: what could not be told, and what is left to deliver.
-    async fn conclude(&self, outcome: Outcome) -> (Option<String>, FinishNote) {
+    /// The command has ended: tells the engine.
+    async fn conclude(&self, outcome: Outcome) -> Result<(), String> {
         let ended = ProcessEnded { exit: outcome.exit, cancelled: outcome.cancelled };
-        let told = self.send(self.event("process_ended", Meaning::ProcessEnded(ended))).await;
+        self.send(self.event("process_ended", Meaning::ProcessEnded(ended))).await
+    }
+
+    /// Waits for delivery, where that is this program's to wait for: what is left.
+    async fn finish(&self) -> FinishNote {
         let link = Arc::clone(&self.link);
         // The link keeps the limit itself; the second is for one that does not.
         let limit = FINISH_TIMEOUT + Duration::from_secs(1);
         let note = guarded(limit, async move { link.finish(FINISH_TIMEOUT).await }).await;
-        match note {
-            Ok(note) => (told.err(), note),
-            Err(why) => (told.err().or(Some(why)), FinishNote::default()),
-        }
+        note.unwrap_or_else(|why| FinishNote { next: Some(why), ..FinishNote::default() })
     }
 
     async fn send(&self, event: Event) -> Result<(), String> {

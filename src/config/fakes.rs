@@ -26,7 +26,7 @@ pub(crate) fn environment() -> Environment {
         xdg_runtime_dir: Some("/run/user/1000".into()),
         hostname: "gpu-3".to_owned(),
         uid: 1000,
-        working_dir: "/work".into(),
+        working_dir: "/site".into(),
         ..Environment::default()
     }
 }

@@ -158,7 +158,7 @@ fn paths_start_at_the_files_folder_and_auto_follows_xdg() {
     let auto = pair("/state/runwatch/gpu-3/engine-1000.sock", "/state/runwatch/gpu-3");
     assert_eq!(paths("", &env), auto);
     let typed = "[engine]\nsocket = \"../e.sock\"\nstate_dir = \"~/s\"\n";
-    assert_eq!(paths(typed, &env), pair("/work/conf/../e.sock", "/home/ana/s"));
+    assert_eq!(paths(typed, &env), pair("/site/conf/../e.sock", "/home/ana/s"));
     assert_eq!(paths("[engine]\nsocket = \"/e.sock\"\n", &env).0, "/e.sock");
     let homeless = Environment { home: None, xdg_state_home: None, ..env };
     assert!(refused("", &homeless).contains("neither XDG_STATE_HOME nor HOME is set"));

@@ -16,6 +16,8 @@ pub struct EventBatch {
     pub text: Arc<str>,
     /// The events, in the order they arrived.
     pub events: Vec<Event>,
+    /// Lines that were refused before they became events: for the count.
+    pub unreadable: usize,
 }
 
 /// One telemetry record. What is absent is `None`, never zero.
@@ -231,6 +233,16 @@ impl Meaning {
 }
 
 impl EventBatch {
+    /// One event that was read from no text.
+    pub fn of(event: Event) -> EventBatch {
+        EventBatch { events: vec![event], ..EventBatch::default() }
+    }
+
+    /// Whether there is nothing to tell the engine.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.unreadable == 0
+    }
+
     /// The text at `range`, if it lies in the batch.
     pub fn slice(&self, range: &Range<u32>) -> Option<&str> {
         self.text.get(range.start as usize..range.end as usize)

@@ -23,6 +23,26 @@ pub struct AcceptedBatch {
     pub moved: Vec<RunId>,
 }
 
+impl AcceptedBatch {
+    /// The same in parts of at most `events` events, in order.
+    pub fn split(self, events: usize) -> Vec<AcceptedBatch> {
+        if self.events.len() <= events {
+            return vec![self];
+        }
+        let AcceptedBatch { text, events: all, runs, new_runs, moved } = self;
+        let mut parts: Vec<AcceptedBatch> = Vec::with_capacity(all.len().div_ceil(events));
+        let mut pairs = all.into_iter().zip(runs).peekable();
+        while pairs.peek().is_some() {
+            let (events, runs) = pairs.by_ref().take(events).unzip();
+            parts.push(AcceptedBatch { text: text.clone(), events, runs, ..AcceptedBatch::default() });
+        }
+        if let Some(first) = parts.first_mut() {
+            (first.new_runs, first.moved) = (new_runs, moved);
+        }
+        parts
+    }
+}
+
 /// Knows every run by team and name.
 #[derive(Debug)]
 pub struct IntakeMachine {
@@ -59,12 +79,6 @@ impl IntakeMachine {
         (self.accepted, self.refused)
     }
 
-    /// Counts events that a later stage refused after all.
-    pub fn refused_later(&mut self, events: usize) {
-        self.accepted = self.accepted.saturating_sub(events as u64);
-        self.refused += events as u64;
-    }
-
     /// Finds each event's run, and refuses what there is no room for.
     pub fn take(&mut self, batch: EventBatch) -> (AcceptedBatch, Vec<Refused>) {
         let mut accepted = AcceptedBatch { text: batch.text, ..AcceptedBatch::default() };
@@ -82,7 +96,7 @@ impl IntakeMachine {
             }
         });
         self.accepted += kept.len() as u64;
-        self.refused += refused.len() as u64;
+        self.refused += (refused.len() + batch.unreadable) as u64;
         accepted.events = kept;
         (accepted, refused)
     }

@@ -1,6 +1,6 @@
 //! The read model: what `status`, the API and the dashboard show, folded from each stage's share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use super::freshness::{Bounds, FreshnessStatus};
 use super::incident::Incident;
 use super::liveness::{Exit, Liveness, ProcessIdentity};
 use super::names::{Name, RunId, RunKey};
-use super::run::{EnvFacts, Member, RunFacts, RunVerdict, ThreadVerdict};
+use super::run::{GroupFacts, Member, RunFacts, RunVerdict, ThreadVerdict};
 use super::time::Now;
 
 /// The engine and all it watches, at one moment.
@@ -347,7 +347,7 @@ fn group_views(facts: &RunFacts, verdict: &RunVerdict, age: impl Fn(Timestamp) -
                 bounds: verdict.bounds,
                 startup: verdict.startup,
             },
-            envs: announced_envs(group.n_envs, &group.envs)
+            envs: announced_envs(group, &elsewhere(&facts.groups, group))
                 .into_iter()
                 .map(|(env, last_at)| {
                     let word = last_at.filter(|_| judged).and_then(|at| status(at).env_word());
@@ -364,11 +364,21 @@ fn group_views(facts: &RunFacts, verdict: &RunVerdict, age: impl Fn(Timestamp) -
     views
 }
 
+/// What the run announced as a whole may come in any group: the environments of the others.
+fn elsewhere(groups: &[GroupFacts], group: &GroupFacts) -> BTreeSet<u32> {
+    let others = groups.iter().filter(|other| group.group.is_none() && other.group.is_some());
+    others.flat_map(|other| &other.envs).map(|env| env.env).collect()
+}
+
 /// The environments that were seen, and, where more were announced, the ones still to come.
-fn announced_envs(n_envs: Option<u32>, seen: &[EnvFacts]) -> BTreeMap<u32, Option<Timestamp>> {
-    let mut envs: BTreeMap<u32, Option<Timestamp>> = seen.iter().map(|env| (env.env, Some(env.last_at))).collect();
-    let short = (n_envs.unwrap_or(0) as usize).saturating_sub(envs.len());
-    let absent: Vec<u32> = (0..n_envs.unwrap_or(0)).filter(|env| !envs.contains_key(env)).take(short).collect();
+fn announced_envs(group: &GroupFacts, elsewhere: &BTreeSet<u32>) -> BTreeMap<u32, Option<Timestamp>> {
+    let mut envs: BTreeMap<u32, Option<Timestamp>> =
+        group.envs.iter().map(|env| (env.env, Some(env.last_at))).collect();
+    let n_envs = group.n_envs.unwrap_or(0);
+    let is_seen = |env: &u32| envs.contains_key(env) || elsewhere.contains(env);
+    let seen = envs.len() + elsewhere.iter().filter(|env| !envs.contains_key(env)).count();
+    let short = (n_envs as usize).saturating_sub(seen);
+    let absent: Vec<u32> = (0..n_envs).filter(|env| !is_seen(env)).take(short).collect();
     envs.extend(absent.into_iter().map(|env| (env, None)));
     envs
 }

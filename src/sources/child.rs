@@ -50,14 +50,14 @@ impl Child {
     pub async fn spawn(command: Command, clock: Clock) -> Result<Child, SpawnError> {
         // Before the child, so that no signal falls between the two; exec gives the child the
         // default action of whatever is caught here.
-        let mut signals = Signals::catch().map_err(SpawnError::Signals)?;
+        let signals = Arc::new(Signals::catch().map_err(SpawnError::Signals)?);
         if let Some(signal) = signals.fatal_before_start() {
             return Err(SpawnError::Interrupted(signal));
         }
         let relay = Arc::new(Relay::new(clock));
         let (started, starting) = oneshot::channel();
         let (ended, outcome) = oneshot::channel();
-        let keeper = Arc::clone(&relay);
+        let (keeper, caught) = (Arc::clone(&relay), Arc::clone(&signals));
         let watch = OomWatch::begin();
         start_thread("runwatch-child", move || {
             // A reader that is gone has lost interest; the child is waited for all the same.
@@ -68,7 +68,12 @@ impl Child {
                 Ok(child) => {
                     keeper.begin(child.id());
                     let _ = started.send(Ok(child.id()));
-                    let exit = watch.explain(spawn::wait(child, || keeper.end()));
+                    let exit = spawn::wait(child, || {
+                        caught.settle();
+                        keeper.take(&caught);
+                        keeper.end();
+                    });
+                    let exit = watch.explain(exit);
                     let _ = ended.send(Outcome { exit, cancelled: keeper.cancelled() });
                 }
             }
@@ -93,8 +98,7 @@ impl Child {
         (&mut self.outcome).await.unwrap_or_default()
     }
 
-    /// Resolves when a signal that would end this program comes after the child's end: somebody
-    /// wants the terminal back.
+    /// Resolves when Ctrl-C or Ctrl-\ comes after the child's end: somebody wants the terminal back.
     pub async fn hurried(&self) {
         self.relay.hurried().await;
     }

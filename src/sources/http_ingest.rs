@@ -64,7 +64,7 @@ impl Body {
     pub async fn offer(self, intake: &dyn Intake) -> Result<Taken, IntakeError> {
         let Body { batch, mut refused } = self;
         let mut taken = Taken::default();
-        if !batch.events.is_empty() {
+        if !batch.is_empty() {
             taken = intake.ingest(Origin::Http, batch).await?;
         }
         taken.rejected.append(&mut refused);

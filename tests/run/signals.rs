@@ -21,7 +21,8 @@ def count(number, frame):
 for name in 'HUP INT QUIT TERM USR1 USR2 ALRM CONT WINCH'.split():
     signal.signal(signal.Signals['SIG' + name], count)
 print('ready', os.getpid(), flush=True)
-while not done.wait(0.1): pass
+for _ in range(600):
+    if done.wait(0.1): break
 print('counts', sorted(counts.items()), flush=True)";
 
 fn send(pid: u32, signal: Signal) {
@@ -65,7 +66,7 @@ fn each_signal_is_passed_on_once() {
 #[test]
 fn an_interrupt_that_is_sent_cancels() {
     let wrapper = Wrapper::new();
-    let mut running = wrapper.start("", &["--", "sh", "-c", "echo ready; exec sleep 1000"]);
+    let mut running = wrapper.start("", &["--", "sh", "-c", "echo ready; exec sleep 60"]);
     running.wait_for("ready");
     send(running.pid(), Signal::INT);
     let done = running.done(&wrapper);
@@ -78,11 +79,10 @@ fn an_interrupt_that_is_sent_cancels() {
 fn what_was_ignored_stays_ignored_by_both() {
     let wrapper = Wrapper::new();
     let mut shell = Command::new("sh");
-    let script = "import os, signal; print('hup', signal.getsignal(signal.SIGHUP).name, flush=True); input()";
     wrapper.prepare(&mut shell, "", &["--", "sh", "-c", "echo ready; grep SigIgn /proc/$$/status; exec sleep 1"]);
     let mut running = Running::new(shell.args(["-c", "trap '' HUP; exec $WRAPPER"]));
     running.wait_for("ready");
-    let ignored = u64::from_str_radix(&running.wait_for("SigIgn:"), 16).expect(script);
+    let ignored = u64::from_str_radix(&running.wait_for("SigIgn:"), 16).expect("a mask");
     assert_eq!(ignored & 1, 1, "the command does not ignore SIGHUP as nohup asks it to");
     send(running.pid(), Signal::HUP);
     let done = running.done(&wrapper);
@@ -118,5 +118,5 @@ fn a_signal_after_the_commands_end_ends_the_wait_for_delivery() {
     send(running.pid(), Signal::INT);
     let done = running.done(&wrapper);
     assert_eq!(done.code, Some(6), "{done:?}");
-    assert!(done.err.contains("ann/sh failed after") && done.err.contains("interrupted"), "{done:?}");
+    assert!(done.err.contains("ann/sh failed after") && done.err.contains("delivery was not waited for"), "{done:?}");
 }

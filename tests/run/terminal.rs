@@ -6,7 +6,8 @@ use super::wrapper::{Done, Wrapper};
 
 /// Runs `argv[1]` in a session of its own on a new terminal. Each line of stdin is `WORD KEYS`: when
 /// the terminal has shown WORD, KEYS are typed (`^C` and so on; `hangup` closes the terminal).
-const DRIVER: &str = r"import os, pty, sys, time
+const DRIVER: &str = r"import os, pty, signal, sys
+signal.alarm(60)
 pid, fd = pty.fork()
 if pid == 0:
     os.execvp('bash', ['bash', '--norc', '--noprofile'] + sys.argv[1:])
@@ -52,7 +53,7 @@ fn on_terminal(wrapper: &Wrapper, args: &[&str], shell: &[&str], steps: &str) ->
     let steps = wrapper.file("steps", steps);
     let mut driver = Command::new("python3");
     wrapper.prepare(&mut driver, "", args);
-    driver.args(["-c", DRIVER]).args(shell);
+    driver.env_remove("PS1").args(["-c", DRIVER]).args(shell);
     let stdin = std::fs::File::open(steps).expect("steps");
     let output = driver.stdin(stdin).output().expect("python3");
     Done {
@@ -74,11 +75,23 @@ fn ctrl_c_reaches_the_command_once_and_cancels() {
 }
 
 #[test]
+fn ctrl_c_cancels_a_command_that_dies_of_it_at_once() {
+    let wrapper = Wrapper::new();
+    let args = ["--", "sh", "-c", "echo waiting; exec sleep 60"];
+    let done = on_terminal(&wrapper, &args, &["-c", "$WRAPPER; echo code=$?"], "waiting ^C\n");
+    assert!(done.out.contains("code=130") && done.out.contains("not delivered yet: slack"), "{done:?}");
+    assert!(done.record.contains("signal: Some(2)") && done.record.contains("cancelled: true"), "{done:?}");
+}
+
+#[test]
 fn ctrl_backslash_ends_the_command_and_not_the_wrapper() {
     let wrapper = Wrapper::new();
-    let args = ["--", "sh", "-c", "ulimit -c 0; echo waiting; exec sleep 1000"];
-    let done = on_terminal(&wrapper, &args, &["-c", "$WRAPPER; echo code=$?"], "waiting ^\\\n");
-    assert!(done.out.contains("code=131") && done.out.contains("(killed by SIGQUIT)"), "{done:?}");
+    let args = ["--", "sh", "-c", "ulimit -c 0; echo waiting; exec sleep 60"];
+    let done = on_terminal(&wrapper, &args, &["-c", "trap : QUIT; $WRAPPER; echo code=$?"], "waiting ^\\\n");
+    assert!(
+        done.out.contains("code=131") && done.out.contains("(killed by SIGQUIT); not delivered yet: slack"),
+        "{done:?}"
+    );
     assert!(done.record.contains("signal: Some(3)") && done.record.contains("cancelled: false"), "{done:?}");
 }
 
@@ -87,9 +100,8 @@ fn ctrl_z_stops_both_and_fg_goes_on() {
     let wrapper = Wrapper::new();
     let args = ["--", "sh", "-c", "echo wait''ing; read line; echo li''ne=$line; exit 5"];
     // Words with quotes in them are not found in the terminal's echo of what was typed.
-    let steps =
-        "$ $WRAPPER\nwaiting ^Z\nStopped echo aga''in\nagain fg\n$WRAPPER hello\nline=hello echo co''de=$?\n$ exit\n";
-    let done = on_terminal(&wrapper, &args, &["-i"], steps);
+    let steps = "bash- $WRAPPER\nwaiting ^Z\nStopped fg\n$WRAPPER hello\nline=hello echo co''de=$?\ncode= exit\n";
+    let done = on_terminal(&wrapper, &args, &["--noediting", "-i"], steps);
     assert!(done.out.contains("code=5"), "{done:?}");
     assert!(done.record.contains("code: Some(5)"), "{done:?}");
 }

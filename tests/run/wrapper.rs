@@ -76,6 +76,8 @@ fn entry() -> String {
 #[test]
 #[ignore = "the wrapper of the other tests, as a process of its own"]
 fn runs_a_command() {
+    // Ends the line on which the test harness names this test.
+    println!();
     let args = std::env::var("RUNWATCH_TEST_ARGS").expect("arguments");
     let cli = Cli::parse_from(std::iter::once("run").chain(args.split('\u{1f}')));
     let mode = std::env::var("RUNWATCH_TEST_MODE").unwrap_or_default();

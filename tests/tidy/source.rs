@@ -28,7 +28,7 @@ const LAYERS: &[&[&str]] = &[
 /// Who may name the sink crates' table beside the layers above it.
 const PLUGINS_USERS: &[&str] = &["app", "cli", "main"];
 /// What the actors share: everything else in `actors/` is an actor, which no other may import.
-const ACTOR_PARTS: &[&str] = &["outlet", "lifecycle"];
+const ACTOR_PARTS: &[&str] = &["outlet", "lifecycle", "desk"];
 /// Where actix may be named.
 const ACTIX_MODULES: &[&str] = &["actors", "messages", "app", "api"];
 /// Crates that would make the domain impure.
@@ -185,7 +185,7 @@ fn sends(path: &str, tokens: &[Token]) -> Vec<(usize, String)> {
     calls
         .map(|three| {
             let instead =
-                if three[1].text == "run_interval" { "run_later, re-armed" } else { "hand_over or offer of an Outlet" };
+                if three[1].text == "run_interval" { "run_later, re-armed" } else { "hand_over of an Outlet" };
             (three[1].line, format!("`{}` is banned here: use {instead}", three[1].text))
         })
         .collect()
@@ -303,8 +303,8 @@ mod tests {
     }
 
     #[test]
-    fn there_are_two_sends_only() {
-        let told = "is banned here: use hand_over or offer of an Outlet";
+    fn there_is_one_send_only() {
+        let told = "is banned here: use hand_over of an Outlet";
         assert_eq!(says("src/actors/router.rs", "addr.do_send(m);"), [format!("`do_send` {told}")]);
         assert_eq!(says("src/sources/socket.rs", "Recipient::do_send(&r, m);"), [format!("`do_send` {told}")]);
         assert_eq!(says("src/actors/router.rs", "ctx.notify(m);"), [format!("`notify` {told}")]);

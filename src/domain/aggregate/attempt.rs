@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::envs::EnvTable;
 use super::feed::Feeds;
-use super::{announced, report};
-use crate::domain::event::{Event, Expect, Meaning, ProcessStarted, RunStarted};
+use super::report;
+use crate::domain::event::{Event, Expect, Meaning, RunStarted};
 use crate::domain::names::{Name, RunKey};
 use crate::domain::observation::{AttemptOpened, LastEvent, NewEnv, RunObserved};
 use crate::domain::run::{Member, RunFacts, SeriesFacts};
@@ -14,6 +14,8 @@ use crate::limits::{GROUPS_PER_RUN_MAX, MEMBERS_PER_RUN_MAX, SERIES_PER_RUN_MAX}
 
 /// What comes later than this after an attempt's end is a new attempt, not a late line of the old.
 const LATE: Duration = Duration::from_secs(10);
+/// After its own word that it is done a run may still log and save for so long.
+const LATE_FINISHED: Duration = Duration::from_secs(10 * 60);
 
 /// A run.
 #[derive(Debug)]
@@ -31,46 +33,48 @@ pub(super) struct Attempt {
     pub(super) number: u32,
     /// Set when the attempt begins, taken by the batch's observation.
     pub(super) opened: Option<Box<AttemptOpened>>,
-    key: Option<String>,
-    started: Option<StartMark>,
+    pub(super) key: Option<String>,
+    pub(super) started: Option<StartMark>,
     /// The child of a `runwatch run` that is still there: whatever starts belongs to it.
-    wrapped: Option<u32>,
-    began: Moment,
-    facts: Option<Box<Facts>>,
-    last: Option<Moment>,
-    events: u64,
-    step: Option<u64>,
-    episodes: Option<u64>,
-    skew_us: Option<i64>,
-    members: Vec<(Member, Moment)>,
-    envs: EnvTable,
-    series: Vec<(Name, Moment, u64)>,
-    series_hint: usize,
-    feeds: Feeds,
-    last_event: Option<LastEvent>,
+    pub(super) wrapped: Option<u32>,
+    /// It said that it is done.
+    pub(super) finished: bool,
+    pub(super) began: Moment,
+    pub(super) facts: Option<Box<Facts>>,
+    pub(super) last: Option<Moment>,
+    pub(super) events: u64,
+    pub(super) step: Option<u64>,
+    pub(super) episodes: Option<u64>,
+    pub(super) skew_us: Option<i64>,
+    pub(super) members: Vec<(Member, Moment)>,
+    pub(super) envs: EnvTable,
+    pub(super) series: Vec<(Name, Moment, u64)>,
+    pub(super) series_hint: usize,
+    pub(super) feeds: Feeds,
+    pub(super) last_event: Option<LastEvent>,
 }
 
 /// What `run_started` was recognised by, so that a repeated line is not a restart.
 #[derive(Debug, Clone, PartialEq)]
-struct StartMark {
-    ts: Option<jiff::Timestamp>,
-    pid: Option<u32>,
-    rank: Option<u32>,
-    host: Option<Name>,
+pub(super) struct StartMark {
+    pub(super) ts: Option<jiff::Timestamp>,
+    pub(super) pid: Option<u32>,
+    pub(super) rank: Option<u32>,
+    pub(super) host: Option<Name>,
 }
 
 /// The parts of an attempt that few events change.
 #[derive(Debug, Default)]
-struct Facts {
-    labels: std::collections::BTreeMap<String, String>,
-    command: Option<String>,
-    promised: bool,
-    declared: Expect,
-    expect: Expect,
-    max_steps: Option<u64>,
-    n_envs: Option<u32>,
-    world_size: Option<u32>,
-    phase: Option<Name>,
+pub(super) struct Facts {
+    pub(super) labels: std::collections::BTreeMap<String, String>,
+    pub(super) command: Option<String>,
+    pub(super) promised: bool,
+    pub(super) declared: Expect,
+    pub(super) expect: Expect,
+    pub(super) max_steps: Option<u64>,
+    pub(super) n_envs: Option<u32>,
+    pub(super) world_size: Option<u32>,
+    pub(super) phase: Option<Name>,
 }
 
 impl RunEntry {
@@ -99,7 +103,8 @@ impl RunEntry {
             _ if self.open => None,
             _ if !event.meaning.refreshes() => None,
             _ => {
-                let late = self.closed_at.is_some_and(|closed| now.moment.since(closed) < LATE);
+                let limit = if attempt.finished { LATE_FINISHED } else { LATE };
+                let late = self.closed_at.is_some_and(|closed| now.moment.since(closed) < limit);
                 let other = event.pid.is_some() && !attempt.knows_pid(event.pid);
                 (!late || other).then_some("it sent events again after its end")
             }
@@ -342,66 +347,7 @@ impl Attempt {
         observed.envs.push(place);
     }
 
-    fn note_lifecycle(&mut self, event: &Event, host: &Name, now: Now, observed: &mut RunObserved) {
-        match &event.meaning {
-            Meaning::RunStarted(started) => self.note_started(event, started, now, observed),
-            Meaning::ProcessStarted(started) => self.note_process(event, started, host, observed),
-            Meaning::ProcessEnded(_) => self.wrapped = None,
-            Meaning::PhaseStarted { phase, .. } => self.edit().phase = Some(phase.clone()),
-            Meaning::PhaseEnded => self.edit().phase = None,
-            _ => {}
-        }
-        if let Some(phase) = &event.phase
-            && event.meaning == Meaning::Telemetry
-            && self.facts.as_ref().is_none_or(|facts| facts.phase.as_ref() != Some(phase))
-        {
-            self.edit().phase = Some(phase.clone());
-        }
-        if event.meaning.refreshes() && self.facts.as_ref().is_none_or(|facts| !facts.promised) {
-            self.edit().promised = true;
-        }
-    }
-
-    fn note_started(&mut self, event: &Event, started: &RunStarted, now: Now, observed: &mut RunObserved) {
-        self.started.get_or_insert_with(|| StartMark::of(event));
-        if self.key.is_none() {
-            self.key.clone_from(&started.attempt_id);
-        }
-        if let Some(n_envs) = started.n_envs {
-            let group = self.envs.group(&event.group, now.moment);
-            self.envs.announce(group, n_envs);
-            observed.announced.push(announced(&event.group, n_envs));
-        }
-        let facts = self.edit();
-        facts.labels.extend(started.labels.clone());
-        facts.max_steps = started.max_steps.or(facts.max_steps);
-        facts.world_size = started.world_size.or(facts.world_size);
-        if event.group.is_none() {
-            facts.n_envs = started.n_envs.or(facts.n_envs);
-        }
-        if started.expect != Expect::default() {
-            facts.expect = started.expect.clone();
-            observed.update.expect = Some(started.expect.clone());
-        }
-        observed.update.labels = Some(facts.labels.clone());
-        observed.update.max_steps = facts.max_steps;
-    }
-
-    fn note_process(&mut self, event: &Event, started: &ProcessStarted, host: &Name, observed: &mut RunObserved) {
-        if event.host.as_ref().is_none_or(|from| from == host) {
-            self.wrapped = event.pid;
-        }
-        let facts = self.edit();
-        facts.labels.extend(started.labels.clone());
-        facts.promised |= started.promised;
-        facts.declared = started.declared.clone();
-        if !started.command.is_empty() {
-            facts.command = Some(started.command.clone());
-        }
-        observed.update.labels = Some(facts.labels.clone());
-    }
-
-    fn edit(&mut self) -> &mut Facts {
+    pub(super) fn edit(&mut self) -> &mut Facts {
         self.facts.get_or_insert_default()
     }
 
@@ -412,7 +358,7 @@ impl Attempt {
 }
 
 impl StartMark {
-    fn of(event: &Event) -> StartMark {
+    pub(super) fn of(event: &Event) -> StartMark {
         StartMark { ts: event.ts, pid: event.pid, rank: event.rank, host: event.host.clone() }
     }
 }

@@ -4,6 +4,7 @@
 mod attempt;
 mod envs;
 mod feed;
+mod lifecycle;
 
 use super::event::{Event, Meaning, Refused};
 use super::intake::AcceptedBatch;
@@ -62,8 +63,8 @@ impl AggregateMachine {
                 work.observed.push(observed);
             }
         }
-        for (event, run) in batch.events.iter().zip(&batch.runs) {
-            self.apply_one(batch, *run, event, now, &mut work);
+        for (place, (event, run)) in batch.events.iter().zip(&batch.runs).enumerate() {
+            self.apply_one(place, *run, event, now, &mut work);
         }
         for (index, event) in work.last_of {
             let last = evidence(batch, &batch.events[event]);
@@ -133,7 +134,7 @@ impl AggregateMachine {
         &mut self.runs[index]
     }
 
-    fn apply_one(&mut self, batch: &AcceptedBatch, run: RunId, event: &Event, now: Now, work: &mut Work) {
+    fn apply_one(&mut self, place: usize, run: RunId, event: &Event, now: Now, work: &mut Work) {
         let Some(entry) = self.runs.get_mut(run.0 as usize).and_then(Option::as_mut) else {
             work.refuse(event, "the run is not known".to_owned());
             return;
@@ -157,8 +158,7 @@ impl AggregateMachine {
             work.lifecycle.push(run);
         }
         if event.meaning.refreshes() {
-            let index_of_event = event_index(batch, event);
-            work.last(index, index_of_event);
+            work.last(index, place);
         }
     }
 
@@ -216,11 +216,6 @@ fn begins_or_ends(meaning: &Meaning) -> bool {
             | Meaning::RunFinished { .. }
             | Meaning::RunFailed { .. }
     )
-}
-
-fn event_index(batch: &AcceptedBatch, event: &Event) -> usize {
-    let start = batch.events.as_ptr() as usize;
-    (std::ptr::from_ref(event) as usize - start) / std::mem::size_of::<Event>()
 }
 
 fn evidence(batch: &AcceptedBatch, event: &Event) -> LastEvent {

@@ -154,7 +154,10 @@ impl RunHealth {
             let seen: BTreeSet<u32> = self
                 .envs
                 .iter()
-                .filter(|place| self.groups.get(place.group as usize) == Some(&announced.group))
+                // What the run announced as a whole may come in any group.
+                .filter(|place| {
+                    announced.group.is_none() || self.groups.get(place.group as usize) == Some(&announced.group)
+                })
                 .map(|place| place.number)
                 .collect();
             // Ids may start at 1: only as many are missing as the count falls short of.

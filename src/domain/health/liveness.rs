@@ -2,25 +2,20 @@
 
 use std::time::Duration;
 
-use runwatch_plugin::{Health, Subject};
-
 use super::freshness::secs;
 use super::run::{Changed, RunHealth};
 use super::{HealthEffects, HostIdentity};
 use crate::domain::change::{Watch, WatchKey, WatchRequest};
-use crate::domain::check::{CheckKind, Transition};
-use crate::domain::event::{ProcessEnded, ProcessStarted, ThreadReport};
+use crate::domain::event::{ProcessEnded, ProcessStarted};
 use crate::domain::freshness::FreshnessStatus;
 use crate::domain::liveness::{DeathCause, Exit, Liveness, ProcessIdentity, Sighting, UnknownWhy};
-use crate::domain::names::Name;
-use crate::domain::run::{RunVerdict, ThreadVerdict};
+use crate::domain::run::RunVerdict;
 use crate::domain::time::{Moment, Now};
-use crate::limits::THREADS_PER_RUN_MAX;
 
-/// A thread's end is held this long: it may be its process's end, or its clean report may be on its way.
-const THREAD_HOLD: Duration = Duration::from_millis(250);
 /// A process's end is held this long for the word of its parent, which knows more.
 const PARENT_HOLD: Duration = Duration::from_secs(1);
+/// After our own restart the parent has to find us again first; it tries for five seconds.
+const PARENT_RETURN: Duration = Duration::from_secs(6);
 /// The name of the thread that `run_started` names by its id alone.
 const TRAINING_THREAD: &str = "training";
 /// `CLK_TCK` on every Linux of the last twenty years: start times are in units of 10 ms.
@@ -31,21 +26,13 @@ const TICK_US: i64 = 10_000;
 pub(super) struct ProcessHealth {
     pub(super) liveness: Liveness,
     pub(super) identity: Option<ProcessIdentity>,
-    pid: Option<u32>,
+    pub(super) pid: Option<u32>,
     claimed: Option<Moment>,
     /// Its parent is a `runwatch run`, whose word on its end is awaited.
     wrapped: bool,
-    held: Option<(DeathCause, Moment)>,
+    pub(super) held: Option<(DeathCause, Moment)>,
+    hold: Duration,
     watched: bool,
-}
-
-/// A named thread.
-#[derive(Debug)]
-pub(super) struct ThreadHealth {
-    pub(super) verdict: ThreadVerdict,
-    /// It was seen to be gone, and the hold has not passed.
-    held: Option<Moment>,
-    alarmed: bool,
 }
 
 impl Default for ProcessHealth {
@@ -57,14 +44,18 @@ impl Default for ProcessHealth {
             claimed: None,
             wrapped: false,
             held: None,
+            hold: PARENT_HOLD,
             watched: false,
         }
     }
 }
 
 impl ProcessHealth {
-    pub(super) fn restored(verdict: &RunVerdict) -> ProcessHealth {
+    /// As it was; `wrapped` says that its parent is a `runwatch run`.
+    pub(super) fn restored(verdict: &RunVerdict, wrapped: bool) -> ProcessHealth {
         ProcessHealth {
+            wrapped,
+            hold: PARENT_RETURN,
             liveness: verdict.liveness.clone(),
             pid: verdict.process.as_ref().map(|process| process.pid),
             identity: verdict.process.clone(),
@@ -95,7 +86,7 @@ impl ProcessHealth {
     }
 
     pub(super) fn hold_until(&self) -> Option<Moment> {
-        self.held.as_ref().map(|(_, since)| *since + PARENT_HOLD)
+        self.held.as_ref().map(|(_, since)| *since + self.hold)
     }
 
     /// Whether nothing more is to be learned from looking.
@@ -105,15 +96,6 @@ impl ProcessHealth {
 
     pub(super) fn unwatched(&mut self) {
         self.watched = false;
-    }
-}
-
-impl ThreadHealth {
-    pub(super) fn restored(verdict: &ThreadVerdict, now: Now) -> ThreadHealth {
-        let dead = verdict.liveness.is_dead();
-        // A death that was seen but not yet told when the engine went is told now.
-        let held = (dead && !verdict.clean).then_some(now.moment);
-        ThreadHealth { verdict: verdict.clone(), held, alarmed: false }
     }
 }
 
@@ -248,124 +230,6 @@ impl RunHealth {
         }
     }
 
-    /// The run says something of one of its threads.
-    pub(super) fn thread_report(
-        &mut self,
-        pid: Option<u32>,
-        report: ThreadReport,
-        now: Now,
-        changed: &mut Changed,
-        effects: &mut HealthEffects,
-    ) {
-        if report.alive != Some(false) && report.tid.is_some() {
-            self.watch_thread(report.thread.clone(), pid, report.tid, now, effects);
-        }
-        let Some(index) = self.thread_place(&report.thread, report.tid, now) else { return };
-        let thread = &mut self.threads[index];
-        match report.alive {
-            Some(true) if !thread.verdict.liveness.is_dead() => {
-                if thread.verdict.liveness != Liveness::Alive {
-                    thread.verdict.liveness = Liveness::Alive;
-                    thread.verdict.at = now.utc;
-                    changed.noted = true;
-                }
-            }
-            Some(true) => {}
-            None => {
-                if !thread.verdict.liveness.is_dead() {
-                    thread.verdict.liveness = Liveness::Unknown(UnknownWhy::Reported);
-                    thread.verdict.at = now.utc;
-                    changed.noted = true;
-                }
-            }
-            Some(false) => {
-                thread.verdict.clean |= report.clean;
-                if report.clean {
-                    thread.held = None;
-                }
-                self.thread_gone(index, DeathCause::Reported, now, changed);
-            }
-        }
-    }
-
-    fn sight_thread(&mut self, name: &Name, sighting: Sighting, now: Now, changed: &mut Changed) {
-        let Some(index) = self.threads.iter().position(|thread| thread.verdict.thread == *name) else { return };
-        let thread = &mut self.threads[index];
-        if thread.verdict.liveness.is_dead() {
-            return;
-        }
-        match sighting {
-            Sighting::Found { id, .. } => {
-                thread.verdict.tid = Some(id);
-                if thread.verdict.liveness != Liveness::Alive {
-                    thread.verdict.liveness = Liveness::Alive;
-                    thread.verdict.at = now.utc;
-                }
-                changed.noted = true;
-            }
-            // A thread that cannot be seen from outside is as alive as its run last said.
-            Sighting::Hidden(_) if thread.verdict.liveness == Liveness::Alive => {}
-            Sighting::Hidden(why) => {
-                thread.verdict.liveness = Liveness::Unknown(why);
-                changed.noted = true;
-            }
-            Sighting::Ended(cause) => self.thread_gone(index, cause, now, changed),
-        }
-    }
-
-    fn thread_gone(&mut self, index: usize, cause: DeathCause, now: Now, changed: &mut Changed) {
-        let over = !self.is_thread_judged();
-        let thread = &mut self.threads[index];
-        if !thread.verdict.liveness.is_dead() {
-            thread.verdict.liveness = Liveness::Dead { cause, at: now.utc };
-            thread.verdict.at = now.utc;
-            changed.noted = true;
-            if !thread.verdict.clean && !over {
-                thread.held = Some(now.moment);
-            }
-        }
-    }
-
-    /// Threads whose hold has passed are dead for good: told once per attempt.
-    pub(super) fn judge_threads(&mut self, now: Now, changed: &mut Changed) {
-        let judged = self.is_thread_judged();
-        let mut deaths = Vec::new();
-        for thread in &mut self.threads {
-            if thread.held.is_none_or(|since| since + THREAD_HOLD > now.moment) {
-                continue;
-            }
-            thread.held = None;
-            if judged && !thread.alarmed {
-                thread.alarmed = true;
-                deaths.push(thread.verdict.clone());
-            }
-        }
-        for verdict in deaths {
-            if self.alerts.contains_key(&(CheckKind::Thread, verdict.subject())) {
-                continue;
-            }
-            let how = match &verdict.liveness {
-                Liveness::Dead { cause: DeathCause::Reported, .. } => "the run reported it dead".to_owned(),
-                _ => "it is gone from the process, which lives on".to_owned(),
-            };
-            let transition = Transition {
-                check: CheckKind::Thread,
-                subject: verdict.subject(),
-                from: Health::Healthy,
-                to: Health::Critical,
-                status: "dead",
-                at: now.utc,
-                since: verdict.at,
-                reason: format!("thread {} ended: {how}", verdict.thread),
-            };
-            self.transition(transition, changed);
-        }
-    }
-
-    pub(super) fn thread_deadline(&self) -> Option<Moment> {
-        self.threads.iter().filter_map(|thread| thread.held).min().map(|since| since + THREAD_HOLD)
-    }
-
     /// Looks again at what was alive when an earlier life of the engine ended.
     pub(super) fn watch_again(&mut self, identity: &HostIdentity, now: Now, effects: &mut HealthEffects) {
         let Some(process) = self.process.identity.clone() else { return };
@@ -375,7 +239,7 @@ impl RunHealth {
         self.process.watched = true;
         if process.boot_id != identity.boot_id && process.host == identity.host {
             // The host booted anew: the process cannot have lived through it. Told with the first chore.
-            self.process.held = Some((DeathCause::Replaced, now.moment.before(PARENT_HOLD)));
+            self.process.held = Some((DeathCause::Replaced, now.moment.before(PARENT_RETURN)));
             return;
         }
         self.ask(Watch::Process { pid: process.pid, start_ticks: Some(process.start_ticks) }, effects);
@@ -389,41 +253,7 @@ impl RunHealth {
         }
     }
 
-    fn watch_thread(&mut self, name: Name, pid: Option<u32>, tid: Option<u32>, now: Now, effects: &mut HealthEffects) {
-        let known = self.threads.iter().any(|thread| thread.verdict.thread == name && same_tid(&thread.verdict, tid));
-        if known || self.thread_place(&name, tid, now).is_none() {
-            return;
-        }
-        // Without an id only a thread that was named from outside is looked for; a report is enough in itself.
-        if let Some(pid) = pid.or(self.process.pid) {
-            self.ask(Watch::Thread { name, pid, tid }, effects);
-        }
-    }
-
-    /// The thread's place; one that is new, or lives again under another id, begins anew.
-    fn thread_place(&mut self, name: &Name, tid: Option<u32>, now: Now) -> Option<usize> {
-        if let Some(index) = self.threads.iter().position(|thread| thread.verdict.thread == *name) {
-            let thread = &mut self.threads[index];
-            if !same_tid(&thread.verdict, tid) {
-                *thread = ThreadHealth::new(name.clone(), tid, now);
-                let subject = Subject { thread: Some(name.to_string()), ..Subject::default() };
-                self.alerts.remove(&(CheckKind::Thread, subject));
-            }
-            return Some(index);
-        }
-        if self.threads.len() >= THREADS_PER_RUN_MAX {
-            return None;
-        }
-        self.threads.push(ThreadHealth::new(name.clone(), tid, now));
-        Some(self.threads.len() - 1)
-    }
-
-    /// Whether a thread's end is news: not when the run is done or its process is ending.
-    fn is_thread_judged(&self) -> bool {
-        self.open && self.finished_at.is_none() && self.process.held.is_none() && !self.process.liveness.is_dead()
-    }
-
-    fn ask(&self, what: Watch, effects: &mut HealthEffects) {
+    pub(super) fn ask(&self, what: Watch, effects: &mut HealthEffects) {
         effects.watch.push(WatchRequest { run: self.id, attempt: self.attempt, what });
     }
 
@@ -431,17 +261,4 @@ impl RunHealth {
     pub(super) fn lived_for(&self, now: Now) -> String {
         secs(now.moment.since(self.began))
     }
-}
-
-impl ThreadHealth {
-    fn new(thread: Name, tid: Option<u32>, now: Now) -> ThreadHealth {
-        let liveness = Liveness::Unknown(UnknownWhy::NeverSeen);
-        let verdict = ThreadVerdict { thread, tid, liveness, clean: false, at: now.utc };
-        ThreadHealth { verdict, held: None, alarmed: false }
-    }
-}
-
-/// Whether the id names the same life of the thread.
-fn same_tid(verdict: &ThreadVerdict, tid: Option<u32>) -> bool {
-    verdict.tid.is_none() || tid.is_none() || verdict.tid == tid
 }

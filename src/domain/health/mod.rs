@@ -5,7 +5,9 @@
 mod end;
 mod freshness;
 mod liveness;
+mod restore;
 mod run;
+mod threads;
 mod timers;
 
 use std::sync::Arc;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use runwatch_plugin::{Health, RunState, Subject};
 
-use super::liveness::{ProcessHealth, ThreadHealth};
+use super::HealthEffects;
+use super::liveness::ProcessHealth;
+use super::threads::ThreadHealth;
 use super::timers::{Owner, Timers};
-use super::{HealthEffects, HostIdentity};
 use crate::domain::change::{AttemptEnd, RunChange, Story, Watch, WatchRequest};
 use crate::domain::check::{Alert, CheckKind, Transition};
 use crate::domain::deadlines::Slot;
@@ -15,7 +16,7 @@ use crate::domain::event::Expect;
 use crate::domain::freshness::{BoundSource, Bounds, FreshnessStatus, STARTUP};
 use crate::domain::names::{Name, RunId, RunKey};
 use crate::domain::observation::{Announced, AttemptOpened, FactsUpdate, Report, RunObserved};
-use crate::domain::run::{RunFacts, RunVerdict};
+use crate::domain::run::RunVerdict;
 use crate::domain::team::Team;
 use crate::domain::time::{Moment, Now, earliest};
 
@@ -131,92 +132,6 @@ impl RunHealth {
             progressed: false,
             story: Story::default(),
             alerts: BTreeMap::new(),
-        }
-    }
-
-    /// Takes up an attempt from an earlier life of the engine.
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn restored(
-        id: RunId,
-        facts: &RunFacts,
-        verdict: Option<&RunVerdict>,
-        team: Option<&Team>,
-        identity: &HostIdentity,
-        now: Now,
-        timers: &mut Timers,
-        effects: &mut HealthEffects,
-    ) -> RunHealth {
-        let opened = AttemptOpened { key: facts.key.clone(), because: "taken up again", promised: facts.promised };
-        let mut run = RunHealth::new(id, facts.attempt, opened, team, now, timers);
-        run.began = now.moment_of(facts.began_at);
-        run.labels = facts.labels.clone();
-        run.declared = facts.declared.clone();
-        run.expect = facts.expect.clone();
-        run.set_bounds();
-        run.story.step = facts.step;
-        run.story.max_steps = facts.max_steps;
-        run.story.last_at = facts.last_at;
-        run.progressed = facts.step.is_some() || facts.last_at.is_some();
-        run.last = facts.last_at.map(|at| now.moment_of(at));
-        for group in &facts.groups {
-            if let Some(n_envs) = group.n_envs {
-                run.announced.push(Announced { group: group.group.clone(), n_envs });
-            }
-            for env in &group.envs {
-                run.add_env(&group.group, env.env, timers);
-                let place = run.envs[run.envs.len() - 1];
-                timers.last[place.slot.index()] = now.moment_of(env.last_at);
-                timers.status[place.slot.index()] = FreshnessStatus::Live;
-            }
-        }
-        if let Some(verdict) = verdict {
-            run.take_up(verdict, identity, now, timers, effects);
-        }
-        if run.open {
-            if run.last.is_some() && matches!(run.status, FreshnessStatus::Waiting | FreshnessStatus::NotWatched) {
-                run.status = FreshnessStatus::Live;
-            }
-            run.rearm_all(now, timers);
-        }
-        run
-    }
-
-    fn take_up(
-        &mut self,
-        verdict: &RunVerdict,
-        identity: &HostIdentity,
-        now: Now,
-        timers: &mut Timers,
-        effects: &mut HealthEffects,
-    ) {
-        self.told_state = verdict.state;
-        self.status = verdict.freshness;
-        self.missing = verdict.missing_envs.iter().cloned().collect();
-        self.missing_judged = !self.missing.is_empty();
-        self.alerts =
-            verdict.alerts.iter().map(|alert| ((alert.check, alert.subject.clone()), alert.clone())).collect();
-        self.startup_missed = self.alerts.keys().any(|(check, _)| *check == CheckKind::Startup);
-        for place in &self.envs {
-            let subject = self.env_subject(place);
-            if let Some(alert) = self.alerts.get(&(CheckKind::EnvFreshness, subject)) {
-                timers.status[place.slot.index()] = match alert.health {
-                    Health::Critical => FreshnessStatus::Stale,
-                    _ => FreshnessStatus::Slow,
-                };
-            }
-        }
-        self.process = ProcessHealth::restored(verdict);
-        self.threads = verdict.threads.iter().map(|thread| ThreadHealth::restored(thread, now)).collect();
-        if let Some(ended_at) = verdict.ended_at {
-            let ended = now.moment_of(ended_at);
-            self.began = ended.before(verdict.runtime);
-            self.stalled_for = verdict.runtime.saturating_sub(verdict.active);
-            self.ended = Some((verdict.state, ended));
-            self.open = false;
-        } else {
-            let wall = now.moment.since(self.began);
-            self.stalled_for = verdict.runtime.min(wall).saturating_sub(verdict.active);
-            self.watch_again(identity, now, effects);
         }
     }
 

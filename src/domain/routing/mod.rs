@@ -2,6 +2,7 @@
 //!
 //! Every input becomes one journal entry and the deliveries in it: written first, sent second.
 
+mod cause;
 mod recipients;
 mod words;
 
@@ -19,6 +20,8 @@ use super::incident::Incident;
 use super::names::{Name, RunKey};
 use super::team::{SinkKey, Team};
 use super::time::{Moment, Now, earliest};
+
+use cause::{Cause, alert_key, cause_of, severity_of, unexplained};
 
 /// What joins an open incident is told in one update, this long after the last telling.
 const FOLD: Duration = Duration::from_secs(30);
@@ -64,17 +67,6 @@ struct Occasion<'c> {
     cause: Cause,
     change: &'c RunChange,
     now: Now,
-}
-
-/// The check that caused a notification.
-#[derive(Debug, Clone)]
-struct Cause {
-    check: CheckKind,
-    subject: Subject,
-    from: Health,
-    to: Health,
-    reason: String,
-    since: Timestamp,
 }
 
 impl RoutingMachine {
@@ -310,64 +302,6 @@ impl RoutingMachine {
     ) -> Arc<Notification> {
         Arc::new(words::notification(id, team, incident, occasion, self.external_url.as_deref()))
     }
-}
-
-impl Cause {
-    fn of_alert(alert: &Alert) -> Cause {
-        Cause {
-            check: alert.check,
-            subject: alert.subject.clone(),
-            from: Health::Healthy,
-            to: alert.health,
-            reason: alert.reason.clone(),
-            since: alert.since,
-        }
-    }
-}
-
-/// The transition a change is told by: the worst that is not explained by another.
-fn cause_of(change: &RunChange) -> Cause {
-    let explained = |check| explains_envs(&change.verdict.alerts) && check == CheckKind::EnvFreshness;
-    let told = change.transitions.iter().filter(|transition| !explained(transition.check));
-    match told.max_by_key(|transition| (transition.to, std::cmp::Reverse(transition.check))) {
-        Some(transition) => Cause {
-            check: transition.check,
-            subject: transition.subject.clone(),
-            from: transition.from,
-            to: transition.to,
-            reason: transition.reason.clone(),
-            since: transition.since,
-        },
-        None => match unexplained(&change.verdict.alerts).max_by_key(|alert| alert.health) {
-            Some(alert) => Cause::of_alert(alert),
-            None => Cause {
-                check: CheckKind::Outcome,
-                subject: Subject::default(),
-                from: Health::Unknown,
-                to: Health::Healthy,
-                reason: change.verdict.state.to_string(),
-                since: change.at.utc,
-            },
-        },
-    }
-}
-
-/// The run's own silence explains its environments'.
-fn explains_envs(alerts: &[Alert]) -> bool {
-    alerts.iter().any(|alert| alert.check == CheckKind::Freshness)
-}
-
-fn unexplained(alerts: &[Alert]) -> impl Iterator<Item = &Alert> {
-    let explained = explains_envs(alerts);
-    alerts.iter().filter(move |alert| !(explained && alert.check == CheckKind::EnvFreshness))
-}
-
-fn severity_of(alerts: &[Alert]) -> Severity {
-    unexplained(alerts).filter_map(|alert| alert.health.severity()).max().unwrap_or(Severity::Info)
-}
-
-fn alert_key(alert: &Alert) -> (CheckKind, Subject, Health) {
-    (alert.check, alert.subject.clone(), alert.health)
 }
 
 /// Alerts as bad as their incident that were not told of yet.

@@ -256,3 +256,15 @@ fn lost_events_are_shown() {
     }
     assert_eq!(night.view().lost_events, 2);
 }
+
+#[test]
+fn what_is_logged_after_the_finish_is_no_new_attempt() {
+    let mut night = Night::new();
+    night.send(0, metric());
+    night.send(1_000, finished());
+    night.send(60_000, event("log", Meaning::Log));
+    night.until(3_600_000);
+    assert_eq!((night.view().attempt, night.told().len()), (1, 1));
+    night.send(3_600_000, metric());
+    assert_eq!(night.view().attempt, 2);
+}

@@ -176,3 +176,41 @@ fn our_own_blindness_is_not_the_runs_silence() {
     night.until(3_605_000);
     assert_eq!(night.told().len(), 1);
 }
+
+#[test]
+fn a_wrapper_that_finds_the_restarted_engine_has_the_last_word() {
+    let mut night = Night::new();
+    night.send(0, wrapped(7));
+    night.sight(10, 1, WatchKey::Process, found(7));
+    night.restart(2_000);
+    let ready = night.now_ms;
+    // The child ended while nobody listened; its parent comes back and says how.
+    night.sight(ready + 5, 1, WatchKey::Process, Sighting::Ended(DeathCause::Gone));
+    night.send(ready + 3_000, wrapped(7));
+    night.send(ready + 3_001, exited(Exit::code(0), false));
+    assert_eq!((night.view().attempt, night.view().state), (1, RunState::Finished));
+    assert_eq!(night.told(), [(ready + 3_001, Kind::Info, RunState::Finished, "outcome")]);
+}
+
+#[test]
+fn a_wrapped_run_whose_parent_never_returns_is_told_all_the_same() {
+    let mut night = Night::new();
+    night.send(0, wrapped(7));
+    night.sight(10, 1, WatchKey::Process, found(7));
+    night.restart(2_000);
+    let ready = night.now_ms;
+    night.sight(ready + 5, 1, WatchKey::Process, Sighting::Ended(DeathCause::Gone));
+    night.until(ready + 7_000);
+    assert_eq!(night.told()[0].2, RunState::Ended);
+}
+
+#[test]
+fn an_env_that_stays_silent_when_its_run_speaks_again_is_told_by_its_own_check() {
+    let mut night = Night::new();
+    night.send(0, env(0));
+    night.send(200, env(1));
+    // The run is slow from 2.2 s on, env 0 is BAD at 5.0 s, and env 1 speaks again at 5.1 s.
+    night.send(5_100, env(1));
+    assert_eq!(night.told(), [(5_100, Kind::Firing, RunState::Running, "env_freshness")]);
+    assert_eq!(night.told[0].1.subject.env, Some(0));
+}

@@ -112,7 +112,7 @@ impl Night {
     /// One event, `ms` into the night.
     fn send(&mut self, ms: i64, event: Event) {
         self.until(ms);
-        let batch = EventBatch { text: "".into(), events: vec![event] };
+        let batch = EventBatch::of(event);
         let (batch, refused) = self.intake.take(batch);
         assert_eq!(refused, []);
         let effects = self.aggregate.apply(&batch, self.now());

@@ -269,3 +269,17 @@ fn silence_with_a_living_process_is_a_hang() {
     night.until(6_000);
     assert_eq!(night.told(), [(6_000, Kind::Firing, RunState::Hung, "freshness")]);
 }
+
+/// What the run announced as a whole may come in any group.
+#[test]
+fn announced_envs_that_come_in_a_group_are_not_missing() {
+    let mut night = Night::new();
+    night.send(0, started(|started| started.n_envs = Some(2)));
+    for ms in (0..=31 * 60_000).step_by(1_000) {
+        for number in 0..2 {
+            night.send(ms, Event { group: Some("A".into()), ..env(number) });
+        }
+    }
+    assert_eq!(night.told(), []);
+    assert!(night.view().groups.iter().all(|group| group.group.is_some() == !group.envs.is_empty()));
+}

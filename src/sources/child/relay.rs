@@ -6,11 +6,15 @@
 //! told apart, and a signal that comes twice is better than one that is lost.
 
 use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, getpid, getsid, kill_process};
 use signal_hook::consts::{SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
-use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::origin::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 use tokio::sync::Notify;
@@ -23,8 +27,19 @@ use crate::limits::CANCEL_WINDOW;
 /// its child, so that a shell sees its job stopped.
 const CAUGHT: [i32; 9] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGWINCH];
 
+/// Looks, 1 ms apart, for signals that the kernel has handed over and no handler has noted yet. A
+/// handler takes microseconds; a thread that blocks signals for good must not delay every end.
+const SETTLE_TRIES: usize = 50;
+
 /// The signals of this program.
-pub(super) struct Signals(SignalsInfo<WithOrigin>);
+#[derive(Debug)]
+pub(super) struct Signals {
+    noted: Mutex<SignalDelivery<UnixStream, WithOrigin>>,
+    /// Readable while there are some.
+    wake: UnixStream,
+    /// What is caught: bit N-1 is signal N.
+    mask: u64,
+}
 
 impl Signals {
     /// Catches them, but for those that are ignored already.
@@ -32,20 +47,59 @@ impl Signals {
     /// # Errors
     /// The system refuses.
     pub fn catch() -> io::Result<Signals> {
-        let ignored = ignored_signals();
-        SignalsInfo::new(CAUGHT.into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0)).map(Signals)
+        let ignored = mask_of(Path::new("/proc/self/status"), &["SigIgn:"]);
+        let caught: Vec<i32> = CAUGHT.into_iter().filter(|signal| ignored & bit(*signal) == 0).collect();
+        let (read, write) = UnixStream::pair()?;
+        let wake = read.try_clone()?;
+        let mask = caught.iter().fold(0, |mask, signal| mask | bit(*signal));
+        let noted = Mutex::new(SignalDelivery::with_pipe(read, write, WithOrigin::default(), caught)?);
+        Ok(Signals { noted, wake, mask })
     }
 
     /// A signal that came already and would have ended a command.
-    pub fn fatal_before_start(&mut self) -> Option<i32> {
-        self.0.pending().map(|origin| origin.signal).find(|signal| is_fatal(*signal))
+    pub fn fatal_before_start(&self) -> Option<i32> {
+        self.take().into_iter().map(|origin| origin.signal).find(|signal| is_fatal(*signal))
     }
 
     /// Hands every signal to `relay`, for ever.
-    pub fn pass_on(&mut self, relay: &Relay) {
-        for origin in &mut self.0 {
-            relay.take(&origin);
+    pub fn pass_on(&self, relay: &Relay) {
+        loop {
+            let mut wake = [PollFd::new(&self.wake, PollFlags::IN)];
+            // An interrupted wait is a look too early, which finds nothing.
+            if let Err(error) = poll(&mut wake, None)
+                && error != rustix::io::Errno::INTR
+            {
+                tracing::warn!(%error, "signals sent to this program no longer reach its child");
+                return;
+            }
+            relay.take(self);
         }
+    }
+
+    /// Waits until every signal that this process has been sent is noted. A terminal signals its
+    /// whole process group at once, so what the child died of is on its way here when its death
+    /// shows, and would be taken for a later one.
+    pub fn settle(&self) {
+        for _ in 0..SETTLE_TRIES {
+            if !self.is_underway() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Whether a signal waits for a thread of this process, or is in its handler: a handler's own
+    /// signal is blocked while it runs.
+    fn is_underway(&self) -> bool {
+        let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return false };
+        threads.flatten().any(|thread| {
+            let fields = ["ShdPnd:", "SigPnd:", "SigBlk:"];
+            mask_of(&thread.path().join("status"), &fields) & self.mask != 0
+        })
+    }
+
+    fn take(&self) -> Vec<Origin> {
+        self.noted.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pending().collect()
     }
 }
 
@@ -89,26 +143,31 @@ impl Relay {
         self.state().interrupted_at.is_some_and(|at| now.since(at) <= CANCEL_WINDOW)
     }
 
-    /// Resolves when a fatal signal has come after the child's end.
+    /// Resolves when SIGINT or SIGQUIT has come after the child's end.
     pub async fn hurried(&self) {
         self.hurry.notified().await;
     }
 
-    fn take(&self, origin: &Origin) {
-        // Held until the signal is sent: the child is reaped under the same lock, so its pid
+    /// Takes the signals that were noted.
+    pub fn take(&self, signals: &Signals) {
+        // Held until the signals are sent: the child is reaped under the same lock, so its pid
         // cannot become another process's in between.
         let mut state = self.state();
-        if state.ended {
-            if is_fatal(origin.signal) {
-                self.hurry.notify_one();
+        for origin in signals.take() {
+            if state.ended {
+                // A scheduler's SIGTERM goes to every process of a job, at a moment of its own; only
+                // a person asks again for the terminal.
+                if matches!(origin.signal, SIGINT | SIGQUIT) {
+                    self.hurry.notify_one();
+                }
+                continue;
             }
-            return;
-        }
-        if origin.signal == SIGINT {
-            state.interrupted_at = Some(self.clock.now().moment);
-        }
-        if let Some(child) = state.child.filter(|_| !child_has_it(origin)) {
-            send(child, origin.signal);
+            if origin.signal == SIGINT {
+                state.interrupted_at = Some(self.clock.now().moment);
+            }
+            if let Some(child) = state.child.filter(|_| !child_has_it(&origin)) {
+                send(child, origin.signal);
+            }
         }
     }
 
@@ -140,9 +199,15 @@ fn is_fatal(signal: i32) -> bool {
     matches!(signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM)
 }
 
-/// The mask of signals that this program ignores: bit N-1 is signal N. Zero where it cannot be read.
-fn ignored_signals() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+/// The signals named by any of `fields` in a `status` file: bit N-1 is signal N. None where it cannot be read.
+fn mask_of(status: &Path, fields: &[&str]) -> u64 {
+    let text = std::fs::read_to_string(status).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| fields.iter().find_map(|field| line.strip_prefix(field)))
+        .filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .fold(0, |all, mask| all | mask)
 }

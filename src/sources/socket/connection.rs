@@ -205,7 +205,7 @@ impl Connection {
     }
 
     async fn offer(&self, batch: EventBatch) -> Result<Taken, IntakeError> {
-        if batch.events.is_empty() {
+        if batch.is_empty() {
             return Ok(Taken::default());
         }
         self.door.intake.ingest(self.origin, batch).await
@@ -278,7 +278,7 @@ impl Connection {
         };
         let mut wait = FULL_WAIT.0;
         loop {
-            let batch = EventBatch { text: "".into(), events: vec![event.clone()] };
+            let batch = EventBatch::of(event.clone());
             match self.door.intake.ingest(self.origin, batch).await {
                 Ok(taken) => return taken.rejected.into_iter().next().map_or(Ok(()), |refused| Err(refused.error)),
                 Err(IntakeError::Full) if !self.door.stop.is_cancelled() => tokio::time::sleep(wait).await,

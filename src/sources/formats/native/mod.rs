@@ -104,7 +104,8 @@ impl NativeFormat {
         } else {
             Arc::from([text, &side].concat())
         };
-        (EventBatch { text, events }, refused.list())
+        let refused = refused.list();
+        (EventBatch { text, events, unreadable: refused.len() }, refused)
     }
 }
 
