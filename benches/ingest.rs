@@ -21,7 +21,7 @@ const ROUNDS: usize = 5;
 const RUNS: usize = 100;
 const ENVS: usize = 100;
 /// Senders at once.
-const SENDERS: usize = 4;
+const SENDERS: usize = 8;
 /// Events in one round: of a reader, and of a way into the engine, whose CPU is told in steps of 10 ms.
 const READ_EVENTS: usize = 300_000;
 const SENT_EVENTS: usize = 1_000_000;
