@@ -281,5 +281,5 @@ fn announced_envs_that_come_in_a_group_are_not_missing() {
         }
     }
     assert_eq!(night.told(), []);
-    assert!(night.view().groups.iter().all(|group| group.group.is_some() == !group.envs.is_empty()));
+    assert!(night.view().groups.iter().all(|group| group.group.is_some() != group.envs.is_empty()));
 }
