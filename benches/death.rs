@@ -82,8 +82,8 @@ fn entry_of_a_death(machines: &mut Machines, number: usize) -> Result<Entry> {
     let ended = ProcessEnded { exit: Exit::signal(9), cancelled: false };
     let begins = event("process_started", Meaning::ProcessStarted(Box::new(started)));
     let ends = event("process_ended", Meaning::ProcessEnded(ended));
-    machines.judge(EventBatch { events: vec![begins], ..EventBatch::default() })?;
-    let changes = machines.judge(EventBatch { events: vec![ends], ..EventBatch::default() })?;
+    machines.judge(EventBatch::of(begins))?;
+    let changes = machines.judge(EventBatch::of(ends))?;
     let entry = machines.entry(changes);
     anyhow::ensure!(entry.transitions.len() == 1 && entry.deliveries.len() == 1, "a death is told once");
     Ok(entry)

@@ -34,6 +34,7 @@ use crate::telemetry;
 pub(super) struct Graph {
     pub(super) stages: Vec<Stage>,
     pub(super) drains: Vec<(&'static str, Outlet<Drain>)>,
+    pub(super) sinks: Vec<(SinkKey, Outlet<Drain>)>,
     pub(super) outlets: Outlets,
 }
 
@@ -65,14 +66,14 @@ impl Graph {
             status: Outlet::to(&board.addr),
             runs: Outlet::to(&board.addr),
         };
-        let mut drains: Vec<(&'static str, Outlet<Drain>)> = vec![
+        let drains: Vec<(&'static str, Outlet<Drain>)> = vec![
             ("ingestor", Outlet::to(&ingestor.addr)),
             ("aggregator", Outlet::to(&aggregator.addr)),
             ("liveness poller", Outlet::to(&poller.addr)),
             ("health evaluator", Outlet::to(&evaluator.addr)),
             ("router", Outlet::to(&router.addr)),
         ];
-        drains.extend(sinks.iter().map(|(_, seat, _)| ("sink runner", Outlet::to(&seat.addr))));
+        let sink_drains = sinks.iter().map(|(key, seat, _)| (key.clone(), Outlet::to(&seat.addr))).collect();
         let board_outlets = BoardOutlets {
             ingestor: Outlet::to(&ingestor.addr),
             aggregator: Outlet::to(&aggregator.addr),
@@ -105,7 +106,7 @@ impl Graph {
         stages.push(aggregator.launch("aggregator", aggregator_actor));
         stages.push(ingestor.launch("ingestor", ingestor_actor));
         stages.push(board.launch("status board", StatusBoard::new(clock, board_outlets, parts.journal.clone())));
-        Graph { stages, drains, outlets }
+        Graph { stages, drains, sinks: sink_drains, outlets }
     }
 
     /// Resolves when a stage has ended: which, and how.
@@ -150,7 +151,7 @@ impl Machines {
         let (mut first, mut unrouted) = (HealthEffects::default(), BTreeSet::new());
         for run in &recovered.runs {
             let Some(facts) = run.facts.as_ref() else { continue };
-            let id: RunId = intake.restore(facts.key.clone());
+            let id: RunId = intake.restore(facts.key.clone(), &facts.labels);
             let verdict = run.verdict.as_ref().filter(|verdict| verdict.attempt == facts.attempt);
             let open = verdict.is_none_or(|verdict| verdict.ended_at.is_none());
             aggregate.restore(id, facts.clone(), open, now);

@@ -11,13 +11,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, join_all, select};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 pub use door::{Door, Undelivered};
 pub use host::{Host, HostError, HostPlan, JournalPlace};
 
+use crate::actors::outlet::Outlet;
 use crate::actors::sink_runner::SinkPlace;
 use crate::clock::Clock;
 use crate::domain::health::HostIdentity;
@@ -34,6 +35,9 @@ const REBUILD_FIRST: Duration = Duration::from_millis(100);
 const REBUILD_MAX: Duration = Duration::from_secs(30);
 /// A stage has this long to finish its work when the engine stops.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// The sinks, all at once, have this long for the deliveries under way. What they do not answer by
+/// then is delivered again after the next start, so that waiting longer gains little.
+const SINK_DRAIN_LIMIT: Duration = Duration::from_secs(3);
 
 /// What an engine is made of.
 #[derive(Clone)]
@@ -104,12 +108,16 @@ impl Engine {
     pub async fn stop(self) {
         self.door.close();
         for (stage, drain) in &self.graph.drains {
-            let before = self.parts.clock.now();
-            let drained =
-                tokio::time::timeout(DRAIN_LIMIT, drain.hand_over(Drain)).await.is_ok_and(|drained| drained.is_ok());
-            telemetry::stage_stopped(stage, self.parts.clock.now().moment.since(before.moment), drained);
+            self.drain(stage, drain, DRAIN_LIMIT).await;
         }
+        join_all(self.graph.sinks.iter().map(|(key, drain)| self.drain(key, drain, SINK_DRAIN_LIMIT))).await;
         self.graph.abort();
+    }
+
+    async fn drain(&self, stage: &str, drain: &Outlet<Drain>, limit: Duration) {
+        let before = self.parts.clock.now();
+        let drained = tokio::time::timeout(limit, drain.hand_over(Drain)).await.is_ok_and(|drained| drained.is_ok());
+        telemetry::stage_stopped(stage, self.parts.clock.now().moment.since(before.moment), drained);
     }
 
     /// Ends a stage as its own panic would: what a test of the rebuild needs.

@@ -174,7 +174,7 @@ fn sheet(run: &wire::Run) -> String {
     section(&mut text, "environments", &environments(run));
     let mut series = Table::bare();
     for (name, seen) in &run.series {
-        let events = format!("{} events", seen.events);
+        let events = if seen.events == 1 { "1 event".to_owned() } else { format!("{} events", seen.events) };
         series.row(vec![(PLAIN, clean(name)), (PLAIN, events), (PLAIN, format!("last {} s ago", seen.age_s))]);
     }
     section(&mut text, "events", &series);

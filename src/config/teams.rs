@@ -50,18 +50,21 @@ pub(super) fn teams(
     }
     let mut resolver = TeamResolver { defaults: file.defaults.notify.as_deref(), inherited, env, sinks, problems };
     let mut teams: Vec<Team> = named.into_iter().map(|(team, name, own)| resolver.team(team, name, &own)).collect();
+    if !file.teams.is_empty() && file.teams.iter().all(|team| team.notify.is_some()) {
+        resolver.unused_defaults(file);
+    }
     if file.teams.is_empty() {
         teams.push(resolver.only_team());
     } else if !teams.iter().any(|team| &*team.name == DEFAULT_TEAM) {
         teams.push(resolver.silent_default());
+        if teams.iter().any(claims_all) {
+            return teams;
+        }
         let message = "a run that no team matches is told to nobody";
         resolver.problems.push(
             Problem::warning(file.teams_at.clone(), message)
                 .hint("add [teams.default], which owns the runs that no other team matches"),
         );
-    }
-    if file.teams.iter().all(|team| team.notify.is_some()) && !file.teams.is_empty() {
-        resolver.unused_defaults(file);
     }
     teams
 }
@@ -177,6 +180,13 @@ impl TeamResolver<'_, '_> {
         let problem = Problem::warning(Some(file.defaults.notify_at.clone()), message);
         self.problems.push(problem.hint("take it out, or take a team's `notify` out"));
     }
+}
+
+/// Whether no run is left for another team.
+fn claims_all(team: &Team) -> bool {
+    team.matchers.iter().any(|matcher| {
+        matcher.labels.is_empty() && matcher.run.as_ref().is_none_or(|run| matches!(run.glob().glob(), "*" | "**"))
+    })
 }
 
 fn matcher(file: &MatchFile, problems: &mut Vec<Problem>) -> Option<RunMatcher> {

@@ -10,7 +10,7 @@ use super::fakes::{TYPES, environment};
 use super::*;
 use crate::domain::check::CheckKind;
 use crate::domain::freshness::{BoundSource, Bounds};
-use crate::domain::team::{NotifyFilter, owner};
+use crate::domain::team::{DEFAULT_TEAM, NotifyFilter, claimant};
 use crate::limits;
 
 fn resolved(text: &str, env: &Environment) -> Config {
@@ -103,12 +103,12 @@ fn what_no_team_claims_is_the_default_teams_and_told_only_if_that_is_there() {
     assert_eq!(routes(&config), "z: terminal; a: terminal; default: ");
     let owner_of = |run: &str, user: &str| {
         let labels = BTreeMap::from([("user".to_owned(), user.to_owned())]);
-        owner(&config.teams, None, run, &labels).map(|team| team.name.to_string())
+        claimant(&config.teams, None, run, &labels).map_or(DEFAULT_TEAM.to_owned(), |team| team.name.to_string())
     };
     // The first in the order of the file, which is not the alphabet's.
-    assert_eq!(owner_of("cifar-9", "ana").as_deref(), Some("z"));
-    assert_eq!(owner_of("ana/ppo", "ana").as_deref(), Some("a"));
-    assert_eq!(owner_of("ana/ppo", "bo").as_deref(), Some("default"));
+    assert_eq!(owner_of("cifar-9", "ana"), "z");
+    assert_eq!(owner_of("ana/ppo", "ana"), "a");
+    assert_eq!(owner_of("ana/ppo", "bo"), "default");
 }
 
 #[test]

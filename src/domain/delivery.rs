@@ -79,6 +79,8 @@ pub struct DeliveryMachine {
     /// The last delivery that entered the queue; what came after it waits in the journal.
     last_queued: Option<String>,
     overflow: bool,
+    /// A delivery was turned away since the journal was last asked, so its answer may not hold it.
+    turned_away: bool,
     tally: SinkTally,
 }
 
@@ -100,6 +102,7 @@ impl DeliveryMachine {
     pub fn on_deliver(&mut self, delivery: Delivery) {
         if self.overflow || self.queue.len() >= OUTBOX_PER_SINK_MAX {
             self.overflow = true;
+            self.turned_away = true;
             return;
         }
         if self.queue.iter().any(|queued| queued.id == delivery.id) {
@@ -160,11 +163,12 @@ impl DeliveryMachine {
 
     /// What the journal held beyond the queue; `complete` says that it was all.
     pub fn on_more(&mut self, deliveries: Vec<Delivery>, complete: bool) {
+        let turned_away = std::mem::take(&mut self.turned_away);
         self.overflow = false;
         for delivery in deliveries {
             self.on_deliver(delivery);
         }
-        self.overflow |= !complete;
+        self.overflow |= !complete || turned_away;
     }
 
     /// When the next attempt is due.
@@ -177,9 +181,10 @@ impl DeliveryMachine {
         self.in_flight.is_some()
     }
 
-    /// Deliveries in memory that are not settled.
+    /// Deliveries that are not settled: those in memory, and one for all that wait behind them in
+    /// the journal.
     pub fn pending(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + usize::from(self.overflow)
     }
 
     /// What became of deliveries so far.
@@ -295,7 +300,7 @@ mod tests {
         for index in 0..OUTBOX_PER_SINK_MAX + 5 {
             machine.on_deliver(delivery(&format!("d{index}")));
         }
-        assert_eq!(machine.pending(), OUTBOX_PER_SINK_MAX);
+        assert_eq!(machine.pending(), OUTBOX_PER_SINK_MAX + 1);
         for _ in 0..OUTBOX_PER_SINK_MAX {
             assert_eq!(machine.wants_more(), None);
             machine.next_attempt(now(0)).unwrap();
@@ -304,6 +309,29 @@ mod tests {
         let last = format!("d{}", OUTBOX_PER_SINK_MAX - 1);
         assert_eq!(machine.wants_more(), Some(Some(last.as_str())));
         machine.on_more((0..5).map(|index| delivery(&format!("e{index}"))).collect(), true);
-        assert_eq!((machine.wants_more(), machine.pending()), (None, 5));
+        assert_eq!((machine.wants_more(), machine.pending()), (None, 6));
+    }
+
+    #[test]
+    fn what_comes_while_the_journal_is_read_is_not_forgotten() {
+        let mut machine = DeliveryMachine::default();
+        for index in 0..=OUTBOX_PER_SINK_MAX {
+            machine.on_deliver(delivery(&format!("d{index}")));
+        }
+        for _ in 0..OUTBOX_PER_SINK_MAX {
+            machine.next_attempt(now(0)).unwrap();
+            machine.on_answer(Ok(Receipt("ok".into())), now(0)).unwrap();
+        }
+        assert!(machine.wants_more().is_some(), "the journal is being read");
+        // Committed after the journal looked, and turned away here: the answer does not hold it.
+        machine.on_deliver(delivery("late"));
+        machine.on_more(vec![delivery("d256")], true);
+        machine.next_attempt(now(0)).unwrap();
+        machine.on_answer(Ok(Receipt("ok".into())), now(0)).unwrap();
+        assert_eq!(machine.wants_more(), Some(Some("d256")), "the journal is asked once more");
+        machine.on_more(vec![delivery("late")], true);
+        assert_eq!(machine.next_attempt(now(0)).unwrap().delivery.id, "late");
+        machine.on_answer(Ok(Receipt("ok".into())), now(0)).unwrap();
+        assert_eq!((machine.wants_more(), machine.pending()), (None, 0));
     }
 }

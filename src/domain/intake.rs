@@ -50,9 +50,19 @@ pub struct IntakeMachine {
     keys: Vec<RunKey>,
     by_name: HashMap<Name, RunId>,
     by_key: HashMap<RunKey, RunId>,
+    claims: HashMap<RunId, Claim>,
+    /// Runs whose team is no longer configured: their next event finds them a new one.
+    orphans: HashMap<Name, RunId>,
     last: Option<(Name, RunId)>,
     accepted: u64,
     refused: u64,
+}
+
+/// What a run's current attempt has said of whose it is.
+#[derive(Debug, Clone, Default)]
+struct Claim {
+    team: Option<Name>,
+    labels: BTreeMap<String, String>,
 }
 
 impl IntakeMachine {
@@ -63,15 +73,32 @@ impl IntakeMachine {
             keys: Vec::new(),
             by_name: HashMap::new(),
             by_key: HashMap::new(),
+            claims: HashMap::new(),
+            orphans: HashMap::new(),
             last: None,
             accepted: 0,
             refused: 0,
         }
     }
 
-    /// Takes up a run from an earlier life of the engine.
-    pub fn restore(&mut self, key: RunKey) -> RunId {
-        self.enter(key)
+    /// Takes up a run from an earlier life of the engine, with the labels it had.
+    pub fn restore(&mut self, key: RunKey, labels: &BTreeMap<String, String>) -> RunId {
+        let (name, team) = (key.name.clone(), key.team.clone());
+        let run = self.enter(key);
+        if !self.is_team(&team) && *team != *team::DEFAULT_TEAM {
+            self.by_name.remove(&name);
+            self.orphans.insert(name, run);
+            return run;
+        }
+        // A team that does not claim it was asked for by name.
+        let claiming = team::claimant(&self.teams, None, &name, labels).map_or(team::DEFAULT_TEAM, |team| &team.name);
+        let asked = (*claiming != *team).then_some(team);
+        self.claims.insert(run, Claim { team: asked, labels: labels.clone() });
+        run
+    }
+
+    fn is_team(&self, name: &str) -> bool {
+        self.teams.iter().any(|team| &*team.name == name)
     }
 
     /// Events taken and refused so far.
@@ -102,44 +129,49 @@ impl IntakeMachine {
     }
 
     fn run_of(&mut self, event: &Event, batch: &mut AcceptedBatch) -> Result<RunId, String> {
-        let (asked, labels) = match &event.meaning {
-            Meaning::RunStarted(started) => (started.team.as_deref(), Some(&started.labels)),
-            Meaning::ProcessStarted(started) => (started.team.as_deref(), Some(&started.labels)),
-            _ => (None, None),
-        };
-        let Some(labels) = labels else {
-            if let Some((name, run)) = &self.last
-                && (Arc::ptr_eq(name, &event.run) || **name == *event.run)
-            {
-                return Ok(*run);
-            }
-            if let Some(run) = self.by_name.get(&event.run) {
-                self.last = Some((event.run.clone(), *run));
-                return Ok(*run);
-            }
-            return self.open(&event.run, None, &BTreeMap::new(), batch);
+        let (asked, labels, begins) = match &event.meaning {
+            Meaning::RunStarted(started) => (&started.team, &started.labels, false),
+            Meaning::ProcessStarted(started) => (&started.team, &started.labels, true),
+            _ => return self.run_named(&event.run, batch),
         };
         check_labels(labels)?;
-        self.open(&event.run, asked, labels, batch)
+        // What the command line says comes first and stays: the script's own words add to it.
+        let known = self.by_name.get(&event.run).filter(|_| !begins);
+        let mut claim = known.and_then(|run| self.claims.get(run)).cloned().unwrap_or_default();
+        claim.team = claim.team.or_else(|| asked.clone().filter(|team| self.is_team(team)));
+        claim.labels.extend(labels.clone());
+        let run = self.open(&event.run, &claim, batch)?;
+        self.claims.insert(run, claim);
+        Ok(run)
     }
 
-    /// The run of this name for the team that owns it, given what it says of itself.
-    fn open(
-        &mut self,
-        name: &Name,
-        asked: Option<&str>,
-        labels: &BTreeMap<String, String>,
-        batch: &mut AcceptedBatch,
-    ) -> Result<RunId, String> {
+    /// The run of an event that says nothing of whose it is.
+    fn run_named(&mut self, name: &Name, batch: &mut AcceptedBatch) -> Result<RunId, String> {
+        if let Some((last, run)) = &self.last
+            && (Arc::ptr_eq(last, name) || **last == **name)
+        {
+            return Ok(*run);
+        }
+        let run = match self.by_name.get(name) {
+            Some(run) => *run,
+            None => self.open(name, &Claim::default(), batch)?,
+        };
+        self.last = Some((name.clone(), run));
+        Ok(run)
+    }
+
+    /// The run of this name for the team that owns it, given what it says of itself. A run that
+    /// nobody claims stays where it is.
+    fn open(&mut self, name: &Name, claim: &Claim, batch: &mut AcceptedBatch) -> Result<RunId, String> {
         let known = self.by_name.get(name).copied();
-        let owner = team::owner(&self.teams, asked, name, labels).map(|team| team.name.clone());
-        let claimed = asked.is_some() || !labels.is_empty();
+        let claimant = team::claimant(&self.teams, claim.team.as_deref(), name, &claim.labels);
         if let Some(run) = known
-            && (!claimed || owner.as_ref().is_none_or(|owner| self.keys[run.0 as usize].team == *owner))
+            && claimant.is_none_or(|team| self.keys[run.0 as usize].team == team.name)
         {
             return Ok(run);
         }
-        let key = RunKey { team: owner.unwrap_or_else(|| team::DEFAULT_TEAM.into()), name: name.clone() };
+        let team = claimant.map_or_else(|| team::DEFAULT_TEAM.into(), |team| team.name.clone());
+        let key = RunKey { team, name: name.clone() };
         if !self.by_key.contains_key(&key) && self.keys.len() >= RUNS_MAX {
             return Err(format!("no room for another run: {RUNS_MAX} are held already"));
         }
@@ -148,7 +180,8 @@ impl IntakeMachine {
         if fresh {
             batch.new_runs.push((run, key));
         }
-        if let Some(old) = known.filter(|old| *old != run) {
+        if let Some(old) = known.or(self.orphans.remove(name)).filter(|old| *old != run) {
+            self.claims.remove(&old);
             batch.moved.push(old);
         }
         Ok(run)

@@ -74,16 +74,15 @@ pub fn labels_match(wanted: &BTreeMap<String, GlobMatcher>, labels: &BTreeMap<St
     wanted.iter().all(|(key, glob)| labels.get(key).is_some_and(|value| glob.is_match(value)))
 }
 
-/// The team that owns a run: the one it asks for, else the first that claims it, else the default.
-pub fn owner<'t>(
+/// The team that claims a run: the one it asks for, else the first that matches it. What nobody
+/// claims is the default team's.
+pub fn claimant<'t>(
     teams: &'t [Team],
     asked: Option<&str>,
     run: &str,
     labels: &BTreeMap<String, String>,
 ) -> Option<&'t Team> {
     let named = |name: &str| teams.iter().find(|team| &*team.name == name);
-    asked
-        .and_then(named)
-        .or_else(|| teams.iter().find(|team| team.matchers.iter().any(|matcher| matcher.matches(run, labels))))
-        .or_else(|| named(DEFAULT_TEAM))
+    let matching = || teams.iter().find(|team| team.matchers.iter().any(|matcher| matcher.matches(run, labels)));
+    asked.and_then(named).or_else(matching)
 }

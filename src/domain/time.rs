@@ -75,6 +75,11 @@ impl Now {
         Timestamp::from_microsecond(self.utc.as_microsecond().saturating_add(offset_us)).unwrap_or(self.utc)
     }
 
+    /// This very clock when it was `moment`.
+    pub fn back_at(&self, moment: Moment) -> Now {
+        Now { moment, utc: self.utc_of(moment) }
+    }
+
     /// Where `utc` lies on the engine's clock, as far as the wall clock is right now.
     pub fn moment_of(&self, utc: Timestamp) -> Moment {
         let offset_us = utc.as_microsecond().saturating_sub(self.utc.as_microsecond());

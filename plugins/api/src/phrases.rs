@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::duration::format_duration;
 use crate::notification::{DeliveryNote, ExitEvidence, Kind, Notification};
 use crate::text::{one_line, shorten};
-use crate::words::{OomEvidence, Severity};
+use crate::words::{Health, OomEvidence, Severity};
 
 /// From how late on a message says so.
 const LATE: Duration = Duration::from_secs(60);
@@ -66,7 +66,7 @@ impl Notification {
         }
     }
 
-    /// A few words for a header or a popup: `cifar-9 killed`, `cifar-9: env_freshness critical`.
+    /// A few words for a header or a popup: `cifar-9 killed`, `cifar-9: thread loader died`.
     pub fn title(&self) -> String {
         let run = shorten(&one_line(&self.run.id), NAME_CHARS_MAX);
         let state = self.state.as_str().replace('_', " ");
@@ -80,9 +80,21 @@ impl Notification {
                 if said_by_state {
                     format!("{run} {state}{more}")
                 } else {
-                    format!("{run}: {} {}{more}", shorten(&one_line(&self.check), NAME_CHARS_MAX), self.severity)
+                    format!("{run}: {}{more}", self.complaint())
                 }
             }
+        }
+    }
+
+    /// What is wrong where the run's state does not say it.
+    fn complaint(&self) -> String {
+        let subject = shorten(&one_line(&self.subject.words()), NAME_CHARS_MAX);
+        match (self.check.as_str(), self.to) {
+            ("thread", _) if !subject.is_empty() => format!("{subject} died"),
+            ("env_freshness", Health::Warning) if !subject.is_empty() => format!("{subject} slow"),
+            ("env_freshness", _) if !subject.is_empty() => format!("{subject} silent"),
+            ("startup", _) => "no first event".to_owned(),
+            (check, _) => format!("{} {}", shorten(&one_line(check), NAME_CHARS_MAX).replace('_', " "), self.severity),
         }
     }
 
@@ -182,12 +194,23 @@ mod tests {
             (Kind::Firing, RunState::Killed, Severity::Critical, "cifar-9 killed"),
             (Kind::Update, RunState::Killed, Severity::Critical, "cifar-9 killed (update)"),
             (Kind::Firing, RunState::EndedEarly, Severity::Warning, "cifar-9 ended early"),
-            (Kind::Firing, RunState::Running, Severity::Critical, "cifar-9: env_freshness critical"),
+            (Kind::Firing, RunState::Running, Severity::Critical, "cifar-9: env freshness critical"),
             (Kind::Resolved, RunState::Running, Severity::Critical, "cifar-9 resolved"),
             (Kind::Info, RunState::Finished, Severity::Info, "cifar-9 finished"),
             (Kind::Test, RunState::Running, Severity::Info, "test message from runwatch"),
         ] {
             assert_eq!(notification(kind, state, severity).title(), title);
+        }
+        let mut told = notification(Kind::Firing, RunState::Running, Severity::Critical);
+        told.subject.env = Some(3);
+        for (check, to, title) in [
+            ("env_freshness", Health::Critical, "cifar-9: env 3 silent"),
+            ("env_freshness", Health::Warning, "cifar-9: env 3 slow"),
+            ("thread", Health::Critical, "cifar-9: env 3 died"),
+            ("startup", Health::Critical, "cifar-9: no first event"),
+        ] {
+            (told.check, told.to) = (check.to_owned(), to);
+            assert_eq!(told.title(), title);
         }
     }
 

@@ -53,7 +53,7 @@ fn news_of_an_incident_replaces_its_popup() {
     until("the screen is not blank", || colours(&desktop.screenshot("desktop-replaced.png")) > 10);
     let shown = history(&desktop);
     assert_eq!(shown.len(), 1, "{shown:?}");
-    assert_eq!(shown[0].0, "✗ cifar-9: env_freshness critical (update)");
+    assert_eq!(shown[0].0, "✗ cifar-9: env 3 of group A silent (update)");
     assert!(shown[0].1.contains("7 of 8 envs of cifar-9 are silent"), "{shown:?}");
 }
 

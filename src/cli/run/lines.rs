@@ -78,8 +78,11 @@ fn sink(sink: &SinkLine) -> String {
         SinkTrust::Untested => "untested".to_owned(),
         SinkTrust::Disabled(why) => format!("DISABLED: {why}"),
     };
-    // A target often says no more than the name.
-    let target =
-        if sink.target.is_empty() || sink.target == sink.sink { String::new() } else { format!(" {}", sink.target) };
-    format!("{}{target} ({trust})", sink.sink)
+    // A target often says the name again, and it says more.
+    let name = match sink.target.as_str() {
+        "" => sink.sink.clone(),
+        target if target.starts_with(&sink.sink) => target.to_owned(),
+        target => format!("{} {target}", sink.sink),
+    };
+    format!("{name} ({trust})")
 }

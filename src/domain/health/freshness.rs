@@ -140,7 +140,7 @@ impl RunHealth {
     }
 
     pub(super) fn startup_deadline(&self) -> Option<Moment> {
-        let armed = self.promised && self.last.is_none() && !self.startup_missed && self.is_open_and_unfinished();
+        let armed = self.promised && self.last.is_none() && !self.startup_missed && self.may_go_on();
         armed.then(|| self.began + self.startup)
     }
 
@@ -174,7 +174,7 @@ impl RunHealth {
     }
 
     pub(super) fn missing_deadline(&self) -> Option<Moment> {
-        let armed = !self.announced.is_empty() && !self.missing_judged && self.is_open_and_unfinished();
+        let armed = !self.announced.is_empty() && !self.missing_judged && self.may_go_on();
         armed.then(|| self.began + self.startup)
     }
 
@@ -242,11 +242,12 @@ impl RunHealth {
 
     /// Whether silence counts against the run.
     pub(super) fn is_judged(&self) -> bool {
-        self.is_open_and_unfinished() && self.paused.is_none() && self.last.is_some()
+        self.may_go_on() && self.paused.is_none() && self.last.is_some()
     }
 
-    fn is_open_and_unfinished(&self) -> bool {
-        self.open && self.finished_at.is_none()
+    /// Whether more is to be expected of it: a process that was seen to end explains every silence.
+    fn may_go_on(&self) -> bool {
+        self.open && self.finished_at.is_none() && self.process.held.is_none()
     }
 
     fn status_now(&self, last: Moment, now: Now, timers: &Timers) -> FreshnessStatus {

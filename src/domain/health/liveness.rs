@@ -149,8 +149,8 @@ impl RunHealth {
     pub(super) fn parent_says_ended(&mut self, ended: ProcessEnded, now: Now, changed: &mut Changed) {
         self.cancelled |= ended.cancelled;
         self.process.wrapped = false;
-        self.process.held = None;
-        self.died(DeathCause::Exited(ended.exit), now, changed);
+        let seen = self.process.held.take().map_or(now, |(_, since)| now.back_at(since));
+        self.died(DeathCause::Exited(ended.exit), seen, changed);
     }
 
     /// What a look found.
@@ -208,14 +208,14 @@ impl RunHealth {
     /// The parent's word did not come: what was seen has to do.
     pub(super) fn judge_process_hold(&mut self, now: Now, changed: &mut Changed) {
         if self.process.hold_until().is_some_and(|until| until <= now.moment)
-            && let Some((cause, _)) = self.process.held.take()
+            && let Some((cause, since)) = self.process.held.take()
         {
             self.process.wrapped = false;
-            self.died(cause, now, changed);
+            self.died(cause, now.back_at(since), changed);
         }
     }
 
-    /// The process is gone, by positive evidence.
+    /// The process is gone, by positive evidence: `now` is when that was seen, be it told later.
     fn died(&mut self, cause: DeathCause, now: Now, changed: &mut Changed) {
         if self.process.liveness.is_dead() {
             return;
@@ -239,7 +239,8 @@ impl RunHealth {
         self.process.watched = true;
         if process.boot_id != identity.boot_id && process.host == identity.host {
             // The host booted anew: the process cannot have lived through it. Told with the first chore.
-            self.process.held = Some((DeathCause::Replaced, now.moment.before(PARENT_RETURN)));
+            self.process.held = Some((DeathCause::Replaced, now.moment));
+            self.process.hold = Duration::ZERO;
             return;
         }
         self.ask(Watch::Process { pid: process.pid, start_ticks: Some(process.start_ticks) }, effects);

@@ -178,10 +178,8 @@ impl RoutingMachine {
         if self.open.get(key).is_none_or(|open| open.incident.fatal) {
             return;
         }
-        let because = match change.transitions.last() {
-            Some(last) => last.reason.clone(),
-            None => "the attempt is over".to_owned(),
-        };
+        let because =
+            if change.transitions.is_empty() { "the attempt is over".to_owned() } else { cause_of(change).reason };
         self.resolve(change, &because, effects);
     }
 

@@ -126,9 +126,9 @@ fn of_check(change: &RunChange, cause: &Cause, at_step: &str) -> String {
         more => format!(", and {more} other alerts"),
     };
     match cause.check {
-        CheckKind::Thread => format!("{run}: {subject} died while its process lives on{at_step}{others}"),
+        CheckKind::Thread => format!("{run}: {subject} died{at_step}, while its process lives on{others}"),
         CheckKind::EnvFreshness => format!("{run}: {subject} went silent{at_step}: {}{others}", cause.reason),
-        CheckKind::Startup => format!("{run} has not begun: {}{others}", cause.reason),
+        CheckKind::Startup => format!("{run} has not begun to report: {}{others}", cause.reason),
         _ => format!("{run} is {}{at_step}: {}{others}", change.verdict.state, cause.reason),
     }
 }

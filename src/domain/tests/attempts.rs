@@ -146,7 +146,26 @@ fn the_parents_word_is_awaited_for_a_second() {
     night.until(1_999);
     assert_eq!(night.told(), []);
     night.until(2_000);
-    assert_eq!(night.view().state, RunState::Killed);
+    let view = night.view();
+    assert_eq!((view.state, view.runtime), (RunState::Killed, seconds(1)));
+    assert_eq!(view.ended_at, Some(now_at(1_000).utc), "it ended when that was seen, not when it was told");
+}
+
+#[test]
+fn a_process_that_was_seen_to_end_does_not_hang() {
+    let mut night = Night::new();
+    night.send(0, wrapped(7));
+    night.sight(10, 1, WatchKey::Process, found(7));
+    night.send(1_000, Event { pid: Some(7), ..env(3) });
+    // Its parent is gone too, and the engine, started anew, gives it time to come back.
+    night.until(1_500);
+    night.restart(500);
+    night.sight(2_010, 1, WatchKey::Process, Sighting::Ended(DeathCause::Gone));
+    night.until(60_000);
+    assert_eq!(night.transitions(CheckKind::Freshness), [(Health::Unknown, Health::Healthy, "live")]);
+    assert_eq!(night.transitions(CheckKind::EnvFreshness), []);
+    assert_eq!(night.told(), [(8_010, Kind::Firing, RunState::Ended, "outcome")]);
+    assert_eq!(night.view().ended_at, Some(now_at(2_010).utc));
 }
 
 #[test]

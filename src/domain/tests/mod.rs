@@ -3,6 +3,7 @@
 mod attempts;
 mod incidents;
 mod records;
+mod teams;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use super::freshness::{Bounds, STARTUP};
 use super::health::{HealthEffects, HealthMachine, HostIdentity};
 use super::intake::IntakeMachine;
 use super::liveness::{Exit, Sighting};
-use super::names::RunId;
+use super::names::{Name, RunId};
 use super::routing::{RoutingEffects, RoutingMachine};
 use super::run::{RunFacts, RunVerdict};
 use super::status::{RunView, Shares, fold};
@@ -194,7 +195,7 @@ impl Night {
             self.routing.restore(incident, self.now());
         }
         for ((_, facts), verdict) in facts.into_iter().zip(verdicts) {
-            let id = self.intake.restore(facts.key.clone());
+            let id = self.intake.restore(facts.key.clone(), &facts.labels);
             self.aggregate.restore(id, facts.clone(), verdict.ended_at.is_none(), self.now());
             let effects = self.health.restore(id, &facts, Some(&verdict), self.now());
             self.take(effects);

@@ -1,0 +1,86 @@
+//! Whose run it is: what the command line says, what the script adds, what a restart keeps.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use globset::Glob;
+
+use super::*;
+use crate::domain::intake::AcceptedBatch;
+use crate::domain::names::RunKey;
+use crate::domain::team::RunMatcher;
+
+/// `vision` claims by a label, `lab` only by name, `default` the rest.
+fn three_teams() -> Arc<[Team]> {
+    let team = |name: &str, matchers| Team {
+        name: name.into(),
+        matchers,
+        bounds: Bounds::default(),
+        startup: STARTUP,
+        notify: Vec::new(),
+    };
+    let label = BTreeMap::from([("group".to_owned(), Glob::new("vision").unwrap().compile_matcher())]);
+    Arc::new([
+        team("vision", vec![RunMatcher { run: None, labels: label }]),
+        team("lab", Vec::new()),
+        team("default", Vec::new()),
+    ])
+}
+
+fn take(intake: &mut IntakeMachine, event: Event) -> AcceptedBatch {
+    let (batch, refused) = intake.take(EventBatch::of(event));
+    assert_eq!(refused, []);
+    batch
+}
+
+fn labels(key: &str, value: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(key.to_owned(), value.to_owned())])
+}
+
+fn wrapped_with(team: Option<&str>, labels: BTreeMap<String, String>) -> Event {
+    let started = ProcessStarted { team: team.map(Name::from), labels, ..ProcessStarted::default() };
+    event("process_started", Meaning::ProcessStarted(Box::new(started)))
+}
+
+fn key(team: &str) -> RunKey {
+    RunKey { team: team.into(), name: "ppo".into() }
+}
+
+#[test]
+fn what_the_script_says_of_itself_does_not_take_the_run_from_the_team_it_was_started_for() {
+    for (command_line, team) in
+        [(wrapped_with(Some("lab"), BTreeMap::new()), "lab"), (wrapped_with(None, labels("group", "vision")), "vision")]
+    {
+        let mut intake = IntakeMachine::new(three_teams());
+        assert_eq!(take(&mut intake, command_line).new_runs, [(RunId(0), key(team))]);
+        let script = take(&mut intake, started(|started| started.labels = labels("user", "ana")));
+        assert_eq!((script.runs, script.moved), (vec![RunId(0)], vec![]), "{team}");
+    }
+}
+
+#[test]
+fn a_claim_of_its_own_moves_a_run_that_nobody_asked_for() {
+    let mut intake = IntakeMachine::new(three_teams());
+    take(&mut intake, metric());
+    let claimed = take(&mut intake, started(|started| started.labels = labels("group", "vision")));
+    assert_eq!((claimed.new_runs, claimed.moved), (vec![(RunId(1), key("vision"))], vec![RunId(0)]));
+    let unknown = take(&mut intake, started(|started| started.team = Some("nobody".into())));
+    assert_eq!(unknown.runs, [RunId(1)], "a team that is not there claims nothing");
+}
+
+#[test]
+fn a_restart_keeps_the_team() {
+    let mut intake = IntakeMachine::new(three_teams());
+    assert_eq!(intake.restore(key("lab"), &BTreeMap::new()), RunId(0));
+    let script = take(&mut intake, started(|started| started.labels = labels("group", "vision")));
+    assert_eq!((script.runs, script.moved), (vec![RunId(0)], vec![]));
+}
+
+#[test]
+fn a_run_whose_team_is_gone_finds_another() {
+    let mut intake = IntakeMachine::new(three_teams());
+    intake.restore(key("renamed"), &BTreeMap::new());
+    let next = take(&mut intake, metric());
+    assert_eq!((next.new_runs, next.moved), (vec![(RunId(1), key("default"))], vec![RunId(0)]));
+    assert_eq!(take(&mut intake, metric()).runs, [RunId(1)]);
+}
