@@ -12,6 +12,10 @@ demo:
 check:
     ./scripts/test
 
+# What the engine reaches, in one table, within two minutes after the build.
+bench *parts:
+    cargo bench -- {{parts}}
+
 # The tests of one module or name, quickly.
 test filter='':
     cargo test --workspace {{filter}}

@@ -56,6 +56,9 @@ pub const LABEL_CHARS_MAX: usize = 1024;
 pub const LAST_EVENT_BYTES_MAX: usize = 4096;
 /// Characters kept of an error or traceback as evidence: its end is what tells.
 pub const TRACEBACK_CHARS_MAX: usize = 4000;
+/// Alerts kept in a run's verdict and incident, the worst of them; the count is told in words. Without
+/// it every further env that falls silent would cost as much as all before it together.
+pub const ALERTS_KEPT_MAX: usize = 256;
 /// Alerts listed in one notification; the count is told in words.
 pub const ALERTS_LISTED_MAX: usize = 50;
 /// Deliveries a sink holds in memory; the rest waits in the journal.

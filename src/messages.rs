@@ -45,10 +45,23 @@ pub struct EventsAccepted {
     pub at: Now,
 }
 
-/// Aggregator → HealthEvaluator. The answer: judged, and what changed is in the journal.
+/// Aggregator → HealthEvaluator. The answer: judged, and what changed is in the journal, with the
+/// facts.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct BatchObserved(pub Observed);
+pub struct BatchObserved {
+    /// What the batch said.
+    pub observed: Observed,
+    /// Facts of attempts that it began or ended, to be written down in one entry with what is made
+    /// of them.
+    pub facts: Vec<RunFacts>,
+}
+
+/// Aggregator → HealthEvaluator, which passes them on: by one way, so that no older facts overtake
+/// newer ones. The answer: written down.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct FactsCheckpointed(pub Vec<RunFacts>);
 
 /// HealthEvaluator → Aggregator. The answer: noted.
 #[derive(Message)]
@@ -76,16 +89,16 @@ pub struct Sighted {
 #[rtype(result = "()")]
 pub struct ProbesObserved(pub Vec<ProbeObserved>);
 
-/// Aggregator → Router. The answer: written down.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct FactsCheckpointed(pub Vec<RunFacts>);
-
 /// HealthEvaluator → Router. The answer: the transitions, the incidents they move and the
-/// deliveries they ask for are in the journal.
+/// deliveries they ask for are in the journal, in one entry.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct HealthChanged(pub Vec<RunChange>);
+pub struct HealthChanged {
+    /// What changed.
+    pub changes: Vec<RunChange>,
+    /// Facts that are written down with it.
+    pub facts: Vec<RunFacts>,
+}
 
 /// Router → SinkRunner, after the journal has it. The answer: queued, or left in the journal for later.
 #[derive(Message)]

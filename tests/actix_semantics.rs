@@ -28,6 +28,7 @@ fn in_virtual_time<F: Future>(test: F) -> F::Output {
 struct Clerk {
     book: Book,
     timer: Timer,
+    armed: Option<SpawnHandle>,
 }
 
 /// The timer a clerk arms when it starts.
@@ -94,6 +95,16 @@ struct Chain(u32);
 #[rtype(result = "()")]
 struct Slow(Duration);
 
+/// Arms a timer that [`Cancel`] cancels.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Cancelled(Duration);
+
+/// Cancels the timer of [`Cancelled`].
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Cancel;
+
 /// Panics in its handler.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -123,6 +134,21 @@ impl Handler<Chain> for Clerk {
             0 => self.write("end of chain"),
             _ => ctx.address().do_send(Chain(left - 1)),
         }
+    }
+}
+
+impl Handler<Cancelled> for Clerk {
+    type Result = ();
+    fn handle(&mut self, Cancelled(after): Cancelled, ctx: &mut Context<Self>) {
+        self.armed = Some(ctx.run_later(after, |clerk, _| clerk.write("fired though cancelled")));
+    }
+}
+
+impl Handler<Cancel> for Clerk {
+    type Result = ();
+    fn handle(&mut self, _: Cancel, ctx: &mut Context<Self>) {
+        let cancelled = self.armed.take().is_some_and(|armed| ctx.cancel_future(armed));
+        self.write(format!("cancelled: {cancelled}"));
     }
 }
 
@@ -525,6 +551,18 @@ fn stop_cancels_timers() {
         addr.send(Stop).await.unwrap();
         sleep(Duration::from_secs(2)).await;
         assert_eq!(lines(&book), ["started", "stopped"]);
+    });
+}
+
+#[test]
+fn a_timer_cancelled_when_it_is_due_fires_all_the_same() {
+    in_virtual_time(async {
+        let (addr, book) = clerk();
+        addr.send(Cancelled(Duration::from_secs(1))).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        addr.send(Cancel).await.unwrap();
+        addr.send(Note("behind")).await.unwrap();
+        assert!(lines(&book).contains(&"fired though cancelled".to_owned()), "{:?}", lines(&book));
     });
 }
 

@@ -7,6 +7,7 @@
 mod actix_semantics;
 mod bad_input;
 mod cli;
+mod commands;
 mod config;
 mod crash;
 mod e2e;

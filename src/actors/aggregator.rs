@@ -1,5 +1,5 @@
 //! Aggregator. In: `EventsAccepted` from the Ingestor, `AttemptsClosed` from the HealthEvaluator.
-//! Out: `BatchObserved` to the HealthEvaluator, `FactsCheckpointed` to the Router. It never judges.
+//! Out: `BatchObserved` and `FactsCheckpointed` to the HealthEvaluator. It never judges.
 
 use std::sync::Arc;
 
@@ -18,25 +18,25 @@ pub struct Aggregator {
     clock: Clock,
     timer: Timer,
     evaluator: Outlet<BatchObserved>,
-    router: Outlet<FactsCheckpointed>,
+    checkpoints: Outlet<FactsCheckpointed>,
 }
 
 impl Aggregator {
-    /// An aggregator that hands on to `evaluator`, and facts to write down to `router`.
+    /// An aggregator that hands on to `evaluator`, and facts to write down by `checkpoints`.
     pub fn new(
         machine: AggregateMachine,
         clock: Clock,
         evaluator: Outlet<BatchObserved>,
-        router: Outlet<FactsCheckpointed>,
+        checkpoints: Outlet<FactsCheckpointed>,
     ) -> Aggregator {
-        Aggregator { machine, clock, timer: Timer::new(clock), evaluator, router }
+        Aggregator { machine, clock, timer: Timer::new(clock), evaluator, checkpoints }
     }
 
     fn on_timer(&mut self, ctx: &mut Context<Self>) {
         self.timer.fired();
         let facts = self.machine.on_deadline(self.clock.now());
         if !facts.is_empty() {
-            let written = self.router.hand_over(FactsCheckpointed(facts));
+            let written = self.checkpoints.hand_over(FactsCheckpointed(facts));
             // Only a receiver that is gone fails this, and then the engine is ending.
             actix_rt::spawn(async move { written.await.unwrap_or_default() });
         }
@@ -61,17 +61,13 @@ impl Handler<EventsAccepted> for Aggregator {
 
     fn handle(&mut self, message: EventsAccepted, ctx: &mut Context<Self>) -> Self::Result {
         let effects = self.machine.apply(&message.batch, message.at);
-        // The facts of a beginning or an end are written with it, not five seconds later.
-        let written = (!effects.facts.is_empty()).then(|| self.router.hand_over(FactsCheckpointed(effects.facts)));
-        let judged =
-            (!effects.observed.runs.is_empty()).then(|| self.evaluator.hand_over(BatchObserved(effects.observed)));
+        // The facts of a beginning or an end go along: an alarm waits for one commit only.
+        let (observed, facts) = (effects.observed, effects.facts);
+        let judged = (!observed.runs.is_empty()).then(|| self.evaluator.hand_over(BatchObserved { observed, facts }));
         self.rearm(ctx);
         Box::pin(async move {
             if let Some(judged) = judged {
                 judged.await.unwrap_or_default();
-            }
-            if let Some(written) = written {
-                written.await.unwrap_or_default();
             }
             effects.refused
         })
@@ -102,7 +98,7 @@ impl Handler<Drain> for Aggregator {
 
     fn handle(&mut self, _: Drain, _: &mut Context<Self>) -> Self::Result {
         let facts = self.machine.checkpoint(self.clock.now());
-        let written = self.router.hand_over(FactsCheckpointed(facts));
+        let written = self.checkpoints.hand_over(FactsCheckpointed(facts));
         Box::pin(async move { written.await.unwrap_or_default() })
     }
 }

@@ -1,4 +1,4 @@
-//! HealthEvaluator. In: `BatchObserved` from the Aggregator, `ProbesObserved` from the
+//! HealthEvaluator. In: `BatchObserved` and `FactsCheckpointed` from the Aggregator, `ProbesObserved` from the
 //! LivenessPoller, time. Out: `HealthChanged` to the Router, `WatchRequested` to the LivenessPoller,
 //! `AttemptsClosed` to the Aggregator. It never sends to a sink and never reads a clock but its own.
 
@@ -11,8 +11,9 @@ use super::lifecycle::Timer;
 use super::outlet::Outlet;
 use crate::clock::Clock;
 use crate::domain::health::{HealthEffects, HealthMachine};
+use crate::domain::run::RunFacts;
 use crate::messages::{
-    AttemptsClosed, BatchObserved, Drain, GetVerdicts, HealthChanged, ProbesObserved, WatchRequested,
+    AttemptsClosed, BatchObserved, Drain, FactsCheckpointed, GetVerdicts, HealthChanged, ProbesObserved, WatchRequested,
 };
 
 /// Judges every run.
@@ -41,10 +42,12 @@ impl HealthEvaluator {
         HealthEvaluator { machine, clock, timer: Timer::new(clock), outlets, first: Some(first) }
     }
 
-    /// Hands on what an input came to; the future resolves when all of it was taken.
-    fn perform(&mut self, effects: HealthEffects) -> BoxFuture<'static, ()> {
-        let changed =
-            (!effects.changes.is_empty()).then(|| self.outlets.router.hand_over(HealthChanged(effects.changes)));
+    /// Hands on what an input came to, and facts that are written down with it; the future resolves
+    /// when all of it was taken.
+    fn perform(&mut self, effects: HealthEffects, facts: Vec<RunFacts>) -> BoxFuture<'static, ()> {
+        let changes = effects.changes;
+        let changed = (!changes.is_empty() || !facts.is_empty())
+            .then(|| self.outlets.router.hand_over(HealthChanged { changes, facts }));
         let watched = (!effects.watch.is_empty()).then(|| self.outlets.poller.hand_over(WatchRequested(effects.watch)));
         let closed =
             (!effects.closed.is_empty()).then(|| self.outlets.aggregator.hand_over(AttemptsClosed(effects.closed)));
@@ -65,7 +68,7 @@ impl HealthEvaluator {
     fn on_timer(&mut self, ctx: &mut Context<Self>) {
         self.timer.fired();
         let effects = self.machine.on_deadline(self.clock.now());
-        actix_rt::spawn(self.perform(effects));
+        actix_rt::spawn(self.perform(effects, Vec::new()));
         self.rearm(ctx);
     }
 
@@ -76,7 +79,7 @@ impl HealthEvaluator {
         let due = self.machine.next_deadline().is_some_and(|deadline| deadline <= now.moment);
         due.then(|| {
             let effects = self.machine.on_deadline(now);
-            self.perform(effects)
+            self.perform(effects, Vec::new())
         })
     }
 
@@ -85,8 +88,8 @@ impl HealthEvaluator {
         self.timer.arm(ctx, deadline, Self::on_timer);
     }
 
-    fn settle(&mut self, effects: HealthEffects, ctx: &mut Context<Self>) -> ResponseFuture<()> {
-        let done = self.perform(effects);
+    fn settle(&mut self, effects: HealthEffects, facts: Vec<RunFacts>, ctx: &mut Context<Self>) -> ResponseFuture<()> {
+        let done = self.perform(effects, facts);
         let overdue = self.overdue();
         self.rearm(ctx);
         Box::pin(async move {
@@ -103,7 +106,7 @@ impl Actor for HealthEvaluator {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         if let Some(first) = self.first.take() {
-            actix_rt::spawn(self.perform(first));
+            actix_rt::spawn(self.perform(first, Vec::new()));
         }
         self.rearm(ctx);
     }
@@ -113,8 +116,16 @@ impl Handler<BatchObserved> for HealthEvaluator {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, message: BatchObserved, ctx: &mut Context<Self>) -> Self::Result {
-        let effects = self.machine.on_observed(message.0);
-        self.settle(effects, ctx)
+        let effects = self.machine.on_observed(message.observed);
+        self.settle(effects, message.facts, ctx)
+    }
+}
+
+impl Handler<FactsCheckpointed> for HealthEvaluator {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, message: FactsCheckpointed, ctx: &mut Context<Self>) -> Self::Result {
+        self.settle(HealthEffects::default(), message.0, ctx)
     }
 }
 
@@ -130,7 +141,7 @@ impl Handler<ProbesObserved> for HealthEvaluator {
             all.watch.extend(effects.watch);
             all.closed.extend(effects.closed);
         }
-        self.settle(all, ctx)
+        self.settle(all, Vec::new(), ctx)
     }
 }
 

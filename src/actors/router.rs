@@ -1,4 +1,4 @@
-//! Router. In: `HealthChanged` from the HealthEvaluator, `FactsCheckpointed` from the Aggregator,
+//! Router. In: `HealthChanged` from the HealthEvaluator,
 //! `DeliverySettled` from the SinkRunners, time. Out: journal entries, then, once they are on disk,
 //! `Deliver` to the SinkRunners. It never sends what is not written down.
 
@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::domain::change::RunChange;
 use crate::domain::names::RunId;
 use crate::domain::routing::{RoutingEffects, RoutingMachine};
-use crate::messages::{DeliverySettled, Drain, FactsCheckpointed, GetRouting, HealthChanged, RoutingShare};
+use crate::messages::{DeliverySettled, Drain, GetRouting, HealthChanged, RoutingShare};
 use crate::ports::Entry;
 use crate::telemetry;
 
@@ -84,20 +84,12 @@ impl Handler<HealthChanged> for Router {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, message: HealthChanged, ctx: &mut Context<Self>) -> Self::Result {
-        let mut entry = Entry::default();
-        for change in message.0 {
+        let mut entry = Entry { facts: message.facts, ..Entry::default() };
+        for change in message.changes {
             self.take(change, &mut entry);
         }
         self.rearm(ctx);
         self.desk.write(entry)
-    }
-}
-
-impl Handler<FactsCheckpointed> for Router {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, message: FactsCheckpointed, _: &mut Context<Self>) -> Self::Result {
-        self.desk.write(Entry { facts: message.0, ..Entry::default() })
     }
 }
 

@@ -92,7 +92,7 @@ impl Graph {
         let poller_actor =
             LivenessPoller::new(clock, parts.probe.clone(), parts.io.clone(), Outlet::to(&evaluator.addr));
         let aggregator_actor =
-            Aggregator::new(machines.aggregate, clock, Outlet::to(&evaluator.addr), Outlet::to(&router.addr));
+            Aggregator::new(machines.aggregate, clock, Outlet::to(&evaluator.addr), Outlet::to(&evaluator.addr));
         let ingestor_actor = Ingestor::new(machines.intake, Outlet::to(&aggregator.addr));
         // Downstream first: whoever starts finds its receivers there.
         let mut stages: Vec<Stage> =

@@ -41,7 +41,7 @@ const SERVICE_VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDO
 /// What `runwatch run` takes.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RunArgs {
-    /// The run's name (default: <user>/<script stem>)
+    /// The run's name (default: USER/SCRIPT, by the script's stem)
     #[arg(long, value_parser = run_name)]
     pub name: Option<String>,
     /// The team that owns the run

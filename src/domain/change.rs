@@ -59,6 +59,10 @@ pub struct Story {
     pub traceback: Option<String>,
     /// How many envs there are.
     pub envs: usize,
+    /// How many of them are unhealthy.
+    pub silent_envs: usize,
+    /// How many alerts are open, whether or not the verdict lists them.
+    pub alerts: usize,
 }
 
 /// Something the poller is to look at, or to leave alone.

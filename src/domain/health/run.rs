@@ -19,6 +19,7 @@ use crate::domain::observation::{Announced, AttemptOpened, FactsUpdate, Report, 
 use crate::domain::run::RunVerdict;
 use crate::domain::team::Team;
 use crate::domain::time::{Moment, Now, earliest};
+use crate::limits::ALERTS_KEPT_MAX;
 
 /// A run's latest attempt, under judgement.
 #[derive(Debug)]
@@ -249,6 +250,8 @@ impl RunHealth {
             story: Story {
                 last_at: self.last.map(|last| now.utc_of(last)),
                 envs: self.envs.len(),
+                alerts: self.alerts.len(),
+                silent_envs: self.silent_envs(),
                 ..self.story.clone()
             },
         });
@@ -315,7 +318,15 @@ impl RunHealth {
             + self.stalled_for
             + self.paused.map_or(Duration::ZERO, |since| end.since(since))
             + self.stalled_since.map_or(Duration::ZERO, |since| end.since(since));
-        let mut alerts: Vec<Alert> = self.alerts.values().cloned().collect();
+        // What is wrong with the run itself explains its environments, so it is never left out.
+        let (envs, others) = (self.alerts.values().rev(), self.alerts.values());
+        let others = others.take_while(|alert| alert.check < CheckKind::EnvFreshness);
+        let of = |health| {
+            let envs = envs.clone().take_while(|alert| alert.check == CheckKind::EnvFreshness);
+            envs.filter(move |alert| alert.health == health)
+        };
+        let worst_first = others.chain(of(Health::Critical)).chain(of(Health::Warning));
+        let mut alerts: Vec<Alert> = worst_first.take(ALERTS_KEPT_MAX).cloned().collect();
         alerts.sort_by(|a, b| b.health.cmp(&a.health).then(a.since.cmp(&b.since)));
         RunVerdict {
             key: self.key.clone(),
@@ -334,6 +345,12 @@ impl RunHealth {
             exit: self.process.exit(),
             alerts,
         }
+    }
+
+    /// How many environments are unhealthy: their alerts stand last, behind a handful of others.
+    fn silent_envs(&self) -> usize {
+        let others = self.alerts.keys().take_while(|(check, _)| *check < CheckKind::EnvFreshness).count();
+        self.alerts.len() - others
     }
 
     /// Records a transition and keeps the alert it opens or closes.

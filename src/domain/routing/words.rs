@@ -94,7 +94,7 @@ pub(super) fn summary(change: &RunChange, cause: &Cause) -> String {
 
 /// One sentence on an incident that took more in.
 pub(super) fn update(change: &RunChange, incident: &Incident, news: usize) -> String {
-    let total = incident.alerts.len();
+    let total = change.story.alerts.max(incident.alerts.len());
     let first = incident.alerts.first().map(|alert| format!(", the worst: {}", alert.reason)).unwrap_or_default();
     let more = if news == 1 { "1 more alert".to_owned() } else { format!("{news} more alerts") };
     format!("{} has {more}, {total} in all{first}", change.verdict.key.name)
@@ -119,7 +119,7 @@ pub(super) fn resolved(change: &RunChange, incident: &Incident, because: &str) -
 fn of_check(change: &RunChange, cause: &Cause, at_step: &str) -> String {
     let run = &change.verdict.key.name;
     let subject = cause.subject.words();
-    let others = change.verdict.alerts.len().saturating_sub(1);
+    let others = change.story.alerts.saturating_sub(1);
     let others = match others {
         0 => String::new(),
         1 => ", and 1 other alert".to_owned(),
@@ -170,7 +170,7 @@ fn reason(change: &RunChange, cause: &Cause) -> String {
             Liveness::Unknown(why) => reason.push_str(&format!("; {}", why.words())),
             Liveness::Dead { .. } => {}
         }
-        let envs = change.verdict.alerts.iter().filter(|alert| alert.check == CheckKind::EnvFreshness).count();
+        let envs = change.story.silent_envs;
         if envs > 0 {
             reason.push_str(&format!("; {envs} of {} envs are silent with it", change.story.envs));
         }

@@ -283,3 +283,19 @@ fn announced_envs_that_come_in_a_group_are_not_missing() {
     assert_eq!(night.told(), []);
     assert!(night.view().groups.iter().all(|group| group.group.is_some() != group.envs.is_empty()));
 }
+
+/// However many envs fall silent, a change carries a bounded list of them and their number.
+#[test]
+fn thousands_of_silent_envs_are_counted_and_the_worst_listed() {
+    let mut night = Night::new();
+    night.send(0, wrapped(7));
+    for number in 0..5_000 {
+        night.send(i64::from(number) / 5, env(number));
+    }
+    night.until(60_000);
+    assert_eq!(night.told(), [(6_000, Kind::Firing, RunState::Hung, "freshness")]);
+    assert!(night.changes.iter().all(|change| change.verdict.alerts.len() <= crate::limits::ALERTS_KEPT_MAX));
+    let last = night.changes.last().unwrap();
+    assert_eq!((last.story.silent_envs, last.story.alerts), (5_000, 5_001));
+    assert_eq!(last.verdict.alerts.iter().filter(|alert| alert.check == CheckKind::Freshness).count(), 1);
+}

@@ -27,6 +27,9 @@ use self::decode::{DataText, Place, Source};
 use self::names::Names;
 use self::scan::Field;
 
+/// Bytes of an ordinary line, to make room by: on the short side, since room is cheaper than growing.
+const LINE_BYTES_USUAL: usize = 128;
+
 /// A reader of the native format. It keeps names between readings, so that each is made once: one
 /// reader a connection or worker.
 #[derive(Debug, Default)]
@@ -87,8 +90,9 @@ impl NativeFormat {
         pieces: impl Iterator<Item = (u32, &'t str)>,
         refused: Refusals,
     ) -> (EventBatch, Vec<Refused>) {
-        let mut reading =
-            Reading { text, side: String::new(), events: Vec::new(), refused, source, names: &mut self.names };
+        // An event is larger than its line: growing its list would copy more than the lines hold.
+        let events = Vec::with_capacity((text.len() / LINE_BYTES_USUAL + 1).min(limits::BATCH_EVENTS_MAX));
+        let mut reading = Reading { text, side: String::new(), events, refused, source, names: &mut self.names };
         for (number, piece) in pieces {
             reading.piece(number, piece);
             // One more than is allowed tells the caller; what it would hold is bounded here.

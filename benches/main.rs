@@ -1,0 +1,47 @@
+//! `cargo bench`: one run, one table. Every ratio in it is of numbers of that run.
+//!
+//! `cargo bench -- death lateness` measures these parts alone. Nothing here fails for being slow.
+
+mod armed;
+mod death;
+mod engine;
+mod ingest;
+mod lateness;
+mod lines;
+mod machines;
+mod measure;
+mod table;
+
+use anyhow::{Result, ensure};
+
+const PARTS: [&str; 4] = ["ingest", "death", "lateness", "armed"];
+
+fn main() -> Result<()> {
+    let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let unknown = asked.iter().find(|part| !PARTS.contains(&part.as_str()));
+    ensure!(unknown.is_none(), "there is no part {unknown:?}: the parts are {}", PARTS.join(", "));
+    let wanted = |part: &str| {
+        let wanted = asked.is_empty() || asked.iter().any(|asked| asked == part);
+        if wanted {
+            eprintln!("measuring: {part}");
+        }
+        wanted
+    };
+    let (mut rows, mut rate) = (Vec::new(), None);
+    if wanted("ingest") {
+        let (measured, posted) = ingest::measure()?;
+        rows.extend(measured);
+        rate = Some(posted);
+    }
+    if wanted("death") {
+        rows.extend(death::measure()?);
+    }
+    if wanted("lateness") {
+        rows.extend(lateness::measure()?);
+    }
+    if wanted("armed") {
+        rows.extend(armed::measure(rate)?);
+    }
+    table::print(&rows);
+    Ok(())
+}
