@@ -39,7 +39,7 @@ fn the_demo_tells_of_all_four_programs() {
     for told in [
         "demo/finishes finished after",
         "demo/is-killed was killed by SIGKILL",
-        "thread loader died while its process lives on",
+        "demo/loses-a-thread: thread loader died at step",
         "demo/hangs hangs at step",
     ] {
         assert_eq!(err.matches(told).count(), 1, "{told}:\n{err}");
@@ -89,7 +89,7 @@ fn status_and_explain_show_an_engine_s_run() {
     assert!(err.contains("ann/ppo 1"), "did you mean: {err}");
     // By a URL from anywhere, percent-encoded in the path.
     let url = format!("http://{}", engine.address());
-    let (code, _, err) = output(&mut home.runwatch(["--url", &url, "status", "ann/ppo 1"]));
+    let (code, _, err) = output(&mut home.runwatch(["status", "--url", &url, "ann/ppo 1"]));
     assert_eq!(code, Some(0), "{err}");
     assert_eq!(engine.get("/api/v1/runs/ann%2Fppo%201").json()["run"], "ann/ppo 1");
     assert!(engine.stop().success());
