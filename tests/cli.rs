@@ -124,18 +124,3 @@ fn a_pipe_that_closes_is_no_error_and_a_full_disk_is() {
         assert!(err.contains("error: cannot write the answer: No space left on device"), "{err}");
     }
 }
-
-#[test]
-fn the_demo_shows_its_four_alarms() {
-    let home = Home::new();
-    let demo = said(home.runwatch(["demo"]));
-    assert_eq!((demo.code, demo.out.as_str()), (Some(0), ""), "{}", demo.err);
-    for line in [
-        "INFO  demo/finishes finished",
-        "CRITICAL  demo/is-killed killed",
-        "CRITICAL  demo/loses-a-thread: thread loader died",
-        "CRITICAL  demo/hangs hung",
-    ] {
-        assert_eq!(demo.err.matches(line).count(), 1, "{line}: {}", demo.err);
-    }
-}
