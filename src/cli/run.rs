@@ -203,24 +203,7 @@ impl Teller {
     }
 
     fn event(&self, series: &str, meaning: Meaning) -> Event {
-        Event {
-            line: 1,
-            run: Arc::clone(&self.run),
-            series: series.into(),
-            meaning,
-            ts: None,
-            env: None,
-            group: None,
-            rank: None,
-            host: Some(Arc::clone(&self.host)),
-            pid: Some(self.pid),
-            phase: None,
-            step: None,
-            seq: None,
-            episodes: None,
-            message: None,
-            data: None,
-        }
+        Event { host: Some(Arc::clone(&self.host)), pid: Some(self.pid), ..Event::bare(&self.run, series, meaning) }
     }
 }
 

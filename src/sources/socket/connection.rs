@@ -258,24 +258,9 @@ impl Connection {
         };
         let Some(run) = self.pinned.clone() else { return Ok(()) };
         let process = ProcessStarted { promised: true, ..ProcessStarted::default() };
-        let event = Event {
-            line: 1,
-            run,
-            series: Name::from("process_started"),
-            meaning: Meaning::ProcessStarted(Box::new(process)),
-            ts: None,
-            env: None,
-            group: None,
-            rank: None,
-            host: Some(self.door.info.host.clone()),
-            pid: Some(pid),
-            phase: None,
-            step: None,
-            seq: None,
-            episodes: None,
-            message: None,
-            data: None,
-        };
+        let meaning = Meaning::ProcessStarted(Box::new(process));
+        let host = Some(self.door.info.host.clone());
+        let event = Event { host, pid: Some(pid), ..Event::bare(&run, "process_started", meaning) };
         let mut wait = FULL_WAIT.0;
         loop {
             let batch = EventBatch::of(event.clone());

@@ -67,24 +67,7 @@ impl Met {
 }
 
 fn event(series: &str, meaning: Meaning) -> Event {
-    Event {
-        line: 1,
-        run: "ann/train".into(),
-        series: series.into(),
-        meaning,
-        ts: None,
-        env: None,
-        group: None,
-        rank: None,
-        host: Some("gpu-3".into()),
-        pid: Some(4711),
-        phase: None,
-        step: None,
-        seq: None,
-        episodes: None,
-        message: None,
-        data: None,
-    }
+    Event { host: Some("gpu-3".into()), pid: Some(4711), ..Event::bare("ann/train", series, meaning) }
 }
 
 fn started() -> Event {
