@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::names::{Name, RunId};
+use super::names::Name;
 
 /// One batch of events as a source read them, with the bytes they were read from.
 #[derive(Debug, Clone, Default)]
@@ -168,15 +168,6 @@ pub struct ProcessEnded {
     pub exit: super::liveness::Exit,
     /// Whether Ctrl-C was pressed in front of it.
     pub cancelled: bool,
-}
-
-/// An event that was taken: its run is known and its names are interned.
-#[derive(Debug, Clone)]
-pub struct Accepted {
-    /// The run's place in the tables.
-    pub run: RunId,
-    /// The event.
-    pub event: Event,
 }
 
 /// A line or event that was not taken, and why.

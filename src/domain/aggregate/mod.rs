@@ -8,7 +8,7 @@ mod lifecycle;
 
 use super::event::{Event, Meaning, Refused};
 use super::intake::AcceptedBatch;
-use super::names::{Name, RunId, RunKey};
+use super::names::{Name, RunId};
 use super::observation::{Announced, LastEvent, Observed, Report, RunObserved};
 use super::run::RunFacts;
 use super::time::{Moment, Now, earliest};
@@ -160,11 +160,6 @@ impl AggregateMachine {
         if event.meaning.refreshes() {
             work.last(index, place);
         }
-    }
-
-    /// The key of a run.
-    pub fn key(&self, run: RunId) -> Option<&RunKey> {
-        self.runs.get(run.0 as usize)?.as_ref().map(|entry| &entry.key)
     }
 }
 

@@ -356,7 +356,7 @@ impl RunHealth {
     }
 
     pub(super) fn env_subject(&self, env: &EnvPlace) -> Subject {
-        let group = self.groups.get(env.group as usize).and_then(group_text_ref);
+        let group = self.groups.get(env.group as usize).and_then(group_text);
         Subject { env: Some(env.number), group, ..Subject::default() }
     }
 
@@ -372,10 +372,6 @@ impl RunHealth {
 
 fn group_text(group: &Option<Name>) -> Option<String> {
     group.as_ref().map(|group| group.to_string())
-}
-
-fn group_text_ref(group: &Option<Name>) -> Option<String> {
-    group_text(group)
 }
 
 /// `5.0s` below a minute, `5m` above.
