@@ -79,7 +79,7 @@ fn entry_of_a_death(machines: &mut Machines, number: usize) -> Result<Entry> {
         ..Event::bare(&format!("night-{number}"), series, meaning)
     };
     let started = ProcessStarted { command: "sleep 600".to_owned(), ..ProcessStarted::default() };
-    let ended = ProcessEnded { exit: Exit::signal(9), cancelled: false };
+    let ended = ProcessEnded { exit: Exit::signal(9), ..ProcessEnded::default() };
     let begins = event("process_started", Meaning::ProcessStarted(Box::new(started)));
     let ends = event("process_ended", Meaning::ProcessEnded(ended));
     machines.judge(EventBatch::of(begins))?;

@@ -116,6 +116,8 @@ pub const EXIT_STATUS_TRIES: usize = 20;
 pub const CANCEL_WINDOW: Duration = Duration::from_secs(600);
 /// Characters kept of a command line: enough for its script and arguments, too few to flood a message.
 pub const COMMAND_CHARS_MAX: usize = 2000;
+/// Processes that a run left behind, listed in a message; more than a person would look at one by one.
+pub const LEFTOVERS_MAX: usize = 32;
 /// How long `run` waits for the engine to write down that its command began or ended (contract: 5 s).
 pub const LIFECYCLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long `run` waits at its end for delivery by an engine it carries (contract: 10 s).

@@ -147,7 +147,8 @@ async fn follow(mut child: Child, part: Part, run: &'static str, door: Arc<Door>
         core: std::os::unix::process::ExitStatusExt::core_dumped(&status),
         oom: None,
     };
-    tell(&door, run, pid, "process_ended", Meaning::ProcessEnded(ProcessEnded { exit, cancelled: false })).await
+    tell(&door, run, pid, "process_ended", Meaning::ProcessEnded(ProcessEnded { exit, ..ProcessEnded::default() }))
+        .await
 }
 
 async fn tell(door: &Door, run: &str, pid: Option<u32>, series: &str, meaning: Meaning) -> anyhow::Result<()> {

@@ -80,6 +80,7 @@ impl RunArgs {
             declared: Expect { stale: self.stale, startup: self.startup },
             threads: self.watch_threads.clone(),
             promised: self.stale.is_some() || self.startup.is_some(),
+            ..ProcessStarted::default()
         }
     }
 
@@ -184,7 +185,7 @@ impl Teller {
 
     /// The command has ended: tells the engine.
     async fn conclude(&self, outcome: Outcome) -> Result<(), String> {
-        let ended = ProcessEnded { exit: outcome.exit, cancelled: outcome.cancelled };
+        let ended = ProcessEnded { exit: outcome.exit, cancelled: outcome.cancelled, ..ProcessEnded::default() };
         self.send(self.event("process_ended", Meaning::ProcessEnded(ended))).await
     }
 

@@ -144,7 +144,7 @@ pub struct ThreadReport {
     pub clean: bool,
 }
 
-/// What `runwatch run` says when its child is there.
+/// What `runwatch run` or `runwatch attach` says when its process is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProcessStarted {
     /// The command line, for people.
@@ -159,15 +159,57 @@ pub struct ProcessStarted {
     pub threads: Vec<String>,
     /// Whether telemetry was promised: arms the startup deadline.
     pub promised: bool,
+    /// The key of this attempt, where a scheduler or a launcher gives one: all members share it.
+    pub attempt_id: Option<String>,
+    /// How many members there will be, where a scheduler or a launcher says so.
+    pub world_size: Option<u32>,
+    /// Whose word on its end is awaited.
+    pub watcher: Watcher,
 }
 
-/// What `runwatch run` says when its child has ended: positive evidence, from its parent.
+/// Who will say that a process has ended, beside the kernel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Watcher {
+    /// Its parent, which alone can always read how it ended.
+    #[default]
+    Parent,
+    /// Somebody who is not its parent, and first reads to their end the files it wrote.
+    Reader,
+    /// Nobody: what the kernel tells is all there is.
+    Nobody,
+}
+
+/// What `runwatch run` or `runwatch attach` says when its process has ended: positive evidence.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProcessEnded {
-    /// How it ended.
+    /// How it ended; nothing is known of it where neither code nor signal is.
     pub exit: super::liveness::Exit,
     /// Whether Ctrl-C was pressed in front of it.
     pub cancelled: bool,
+    /// What the scheduler says of its end.
+    pub scheduler: Option<SchedulerWord>,
+    /// Processes that it left behind.
+    pub left: Vec<Leftover>,
+}
+
+/// What a scheduler says of a job's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchedulerWord {
+    /// Somebody cancelled the job.
+    Cancelled,
+    /// The job had to make room, or is queued again.
+    Preempted,
+    /// The job reached its time limit.
+    TimeLimit,
+}
+
+/// A process that outlived the one it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// Its pid.
+    pub pid: u32,
+    /// What it runs, for people, without secrets.
+    pub command: String,
 }
 
 /// A line or event that was not taken, and why.
@@ -220,6 +262,39 @@ impl Meaning {
     /// Whether the answer to its batch waits for the journal.
     pub fn is_lifecycle(&self) -> bool {
         !matches!(self, Meaning::Telemetry | Meaning::Heartbeat | Meaning::Log)
+    }
+}
+
+impl Watcher {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Watcher::Parent => "parent",
+            Watcher::Reader => "reader",
+            Watcher::Nobody => "nobody",
+        }
+    }
+
+    /// The watcher of this word.
+    pub fn from_word(word: &str) -> Option<Watcher> {
+        [Watcher::Parent, Watcher::Reader, Watcher::Nobody].into_iter().find(|watcher| watcher.as_str() == word)
+    }
+}
+
+impl SchedulerWord {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SchedulerWord::Cancelled => "cancelled",
+            SchedulerWord::Preempted => "preempted",
+            SchedulerWord::TimeLimit => "time_limit",
+        }
+    }
+
+    /// The scheduler's word as it stands on the wire.
+    pub fn from_word(word: &str) -> Option<SchedulerWord> {
+        let words = [SchedulerWord::Cancelled, SchedulerWord::Preempted, SchedulerWord::TimeLimit];
+        words.into_iter().find(|known| known.as_str() == word)
     }
 }
 

@@ -239,7 +239,7 @@ fn report(event: &Event, host: &Name) -> Option<Report> {
             (None, None) => None,
         },
         Meaning::ProcessStarted(started) => Some(Report::ProcessStarted { pid: pid?, started: started.clone() }),
-        Meaning::ProcessEnded(ended) => Some(Report::ProcessEnded(*ended)),
+        Meaning::ProcessEnded(ended) => Some(Report::ProcessEnded(ended.clone())),
         Meaning::RunFinished { .. } => Some(Report::Finished),
         Meaning::RunFailed { error, traceback } => {
             Some(Report::Failed { error: error.clone(), traceback: traceback.clone() })

@@ -6,7 +6,7 @@ use super::freshness::secs;
 use super::run::{Changed, RunHealth};
 use super::{HealthEffects, HostIdentity};
 use crate::domain::change::{Watch, WatchKey, WatchRequest};
-use crate::domain::event::{ProcessEnded, ProcessStarted};
+use crate::domain::event::{ProcessEnded, ProcessStarted, Watcher};
 use crate::domain::freshness::FreshnessStatus;
 use crate::domain::liveness::{DeathCause, Exit, Liveness, ProcessIdentity, Sighting, UnknownWhy};
 use crate::domain::run::RunVerdict;
@@ -133,7 +133,7 @@ impl RunHealth {
         let again = self.process.pid == Some(pid) && self.process.is_alive();
         self.process.pid = Some(pid);
         self.process.claimed = Some(now.moment);
-        self.process.wrapped = true;
+        self.process.wrapped = started.watcher != Watcher::Nobody;
         self.process.liveness = Liveness::Alive;
         if !again {
             self.process.watched = true;

@@ -235,7 +235,7 @@ fn wrapped(pid: u32) -> Event {
 }
 
 fn exited(exit: Exit, cancelled: bool) -> Event {
-    event("process_ended", Meaning::ProcessEnded(ProcessEnded { exit, cancelled }))
+    event("process_ended", Meaning::ProcessEnded(ProcessEnded { exit, cancelled, ..ProcessEnded::default() }))
 }
 
 fn thread(alive: Option<bool>, clean: bool) -> Event {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use memchr::{memchr, memchr_iter};
 use tokio::net::UnixStream;
 
-use crate::domain::event::{Event, EventBatch, Meaning, ProcessStarted};
+use crate::domain::event::{Event, EventBatch, Meaning, ProcessStarted, Watcher};
 use crate::domain::names::{Name, check_name};
 use crate::limits::{BATCH_EVENTS_MAX, LINE_BYTES_MAX, READ_BYTES, RUN_NAME_CHARS_MAX};
 use crate::ports::{IntakeError, Origin, Taken};
@@ -257,7 +257,7 @@ impl Connection {
             return Err("the peer's process cannot be seen from here, so it cannot be watched".to_owned());
         };
         let Some(run) = self.pinned.clone() else { return Ok(()) };
-        let process = ProcessStarted { promised: true, ..ProcessStarted::default() };
+        let process = ProcessStarted { promised: true, watcher: Watcher::Nobody, ..ProcessStarted::default() };
         let meaning = Meaning::ProcessStarted(Box::new(process));
         let host = Some(self.door.info.host.clone());
         let event = Event { host, pid: Some(pid), ..Event::bare(&run, "process_started", meaning) };

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::super::SinkTrust;
 use super::*;
-use crate::domain::event::{Expect, ProcessEnded, ProcessStarted};
+use crate::domain::event::{Event, Expect, Leftover, Meaning, ProcessEnded, ProcessStarted, SchedulerWord, Watcher};
 use crate::domain::liveness::Exit;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -78,24 +78,37 @@ fn started() -> Event {
         declared: Expect { stale: Some(Duration::from_millis(1500)), startup: None },
         threads: vec!["loader".to_owned()],
         promised: true,
+        attempt_id: Some("slurm:77.0".to_owned()),
+        world_size: Some(64),
+        watcher: Watcher::Reader,
     };
     event("process_started", Meaning::ProcessStarted(Box::new(started)))
 }
 
 fn ended() -> Event {
     let exit = Exit { core: true, oom: Some(runwatch_plugin::OomEvidence::Probable), ..Exit::signal(9) };
-    event("process_ended", Meaning::ProcessEnded(ProcessEnded { exit, cancelled: false }))
+    event(
+        "process_ended",
+        Meaning::ProcessEnded(ProcessEnded {
+            scheduler: Some(SchedulerWord::Preempted),
+            left: vec![Leftover { pid: 4712, command: "python -c pass".to_owned() }],
+            exit,
+            ..ProcessEnded::default()
+        }),
+    )
 }
 
 fn started_line() -> Value {
-    json!({ "type": "process_started", "run": "ann/train", "pid": 4711, "host": "gpu-3", "data": {
+    json!({ "type": "process_started", "run": "ann/train", "pid": 4711, "host": "gpu-3", "rank": null, "data": {
         "command": "python train.py", "labels": { "gpu": "a100" }, "team": "vision",
-        "declared": { "stale_s": 1.5, "startup_s": null }, "threads": ["loader"], "promised": true } })
+        "declared": { "stale_s": 1.5, "startup_s": null }, "threads": ["loader"], "promised": true,
+        "attempt_id": "slurm:77.0", "world_size": 64, "watcher": "reader" } })
 }
 
 fn ended_line() -> Value {
-    json!({ "type": "process_ended", "run": "ann/train", "pid": 4711, "host": "gpu-3", "data": {
-        "exit": { "code": null, "signal": 9, "core": true, "oom": "probable" }, "cancelled": false } })
+    json!({ "type": "process_ended", "run": "ann/train", "pid": 4711, "host": "gpu-3", "rank": null, "data": {
+        "exit": { "code": null, "signal": 9, "core": true, "oom": "probable" }, "cancelled": false,
+        "scheduler": "preempted", "left": [{ "pid": 4712, "command": "python -c pass" }] } })
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::{SinkLine, SinkTrust};
-use crate::domain::event::{Event, Meaning};
+use crate::domain::event::{Event, Meaning, SchedulerWord};
 
 /// The first line of a connection.
 pub(super) fn hello(run: &str) -> String {
@@ -68,6 +68,9 @@ pub(super) fn line(event: &Event) -> Option<String> {
             },
             "threads": started.threads,
             "promised": started.promised,
+            "attempt_id": started.attempt_id,
+            "world_size": started.world_size,
+            "watcher": started.watcher.as_str(),
         }),
         Meaning::ProcessEnded(ended) => json!({
             "exit": {
@@ -77,6 +80,8 @@ pub(super) fn line(event: &Event) -> Option<String> {
                 "oom": ended.exit.oom.map(OomEvidence::as_str),
             },
             "cancelled": ended.cancelled,
+            "scheduler": ended.scheduler.map(SchedulerWord::as_str),
+            "left": ended.left.iter().map(|left| json!({ "pid": left.pid, "command": left.command })).collect::<Value>(),
         }),
         _ => return None,
     };
@@ -85,6 +90,7 @@ pub(super) fn line(event: &Event) -> Option<String> {
         "run": &*event.run,
         "pid": event.pid,
         "host": event.host.as_deref(),
+        "rank": event.rank,
         "data": data,
     });
     Some(line.to_string())

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use runwatch_plugin::OomEvidence;
 
-use crate::domain::event::{Event, Expect, Meaning, ProcessEnded, ProcessStarted, RunStarted, ThreadReport};
+use crate::domain::event::{
+    Event, Expect, Leftover, Meaning, ProcessEnded, ProcessStarted, RunStarted, SchedulerWord, ThreadReport, Watcher,
+};
 use crate::domain::liveness::Exit;
 use crate::domain::names::{Name, check_name};
 use crate::limits;
@@ -254,7 +256,33 @@ impl<'a> Data<'a> {
             declared: Expect { stale: declared.span("stale_s")?, startup: declared.span("startup_s")? },
             threads,
             promised: self.flag("promised")?.unwrap_or(false),
+            attempt_id: self.attempt_id()?,
+            world_size: self.whole_u32("world_size", 1)?,
+            watcher: self.word("watcher", Watcher::from_word)?.unwrap_or_default(),
         })
+    }
+
+    /// A word of which `known` knows the meaning.
+    fn word<W>(&self, field: &str, known: impl FnOnce(&str) -> Option<W>) -> Result<Option<W>, String> {
+        let Some(text) = self.text(field)? else { return Ok(None) };
+        known(&text).map(Some).ok_or_else(|| format!("`{field}` is a word that is not known here: {text}"))
+    }
+
+    fn leftovers(&self) -> Result<Vec<Leftover>, String> {
+        #[derive(serde::Deserialize)]
+        struct Left {
+            pid: u32,
+            #[serde(default)]
+            command: String,
+        }
+        let Some(raw) = self.raw("left") else { return Ok(Vec::new()) };
+        let left: Vec<Left> =
+            serde_json::from_str(raw).map_err(|_| value::wrong("`left`", "a list of processes", raw))?;
+        Ok(left
+            .into_iter()
+            .take(limits::LEFTOVERS_MAX)
+            .map(|left| Leftover { pid: left.pid, command: left.command })
+            .collect())
     }
 
     fn process_ended(&self) -> Result<ProcessEnded, String> {
@@ -270,7 +298,12 @@ impl<'a> Data<'a> {
         };
         let exit =
             Exit { code: number("code")?, signal: number("signal")?, core: exit.flag("core")?.unwrap_or(false), oom };
-        Ok(ProcessEnded { exit, cancelled: self.flag("cancelled")?.unwrap_or(false) })
+        Ok(ProcessEnded {
+            exit,
+            cancelled: self.flag("cancelled")?.unwrap_or(false),
+            scheduler: self.word("scheduler", SchedulerWord::from_word)?,
+            left: self.leftovers()?,
+        })
     }
 }
 
