@@ -54,7 +54,7 @@ pub fn run(args: RunArgs, config: Option<&Path>, env: &Environment) -> ExitCode 
 
 /// A team that is not there owns nothing: whoever asked for it must know who is told instead.
 fn warn_of_team(args: &RunArgs, settings: &Config) {
-    let Some(asked) = args.team.as_deref() else { return };
+    let Some(asked) = args.watch.team.as_deref() else { return };
     let names: Vec<&str> = settings.teams.iter().map(|team| &*team.name).collect();
     if !names.contains(&asked) {
         let hint = advise(asked, &names, "teams there are");

@@ -12,6 +12,7 @@ pub mod sinks;
 pub mod status;
 #[cfg(test)]
 mod tests;
+pub mod watch_args;
 mod words;
 
 use std::path::{Path, PathBuf};

@@ -9,26 +9,22 @@ mod link;
 mod naming;
 mod socket_link;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runwatch_plugin::parse_duration;
 use tokio::time::timeout;
 
 pub use link::{EngineLink, FinishNote, SinkLine, SinkTrust};
 pub use socket_link::{LinkError, SocketLink};
 
+use super::watch_args::WatchArgs;
 use crate::clock::Clock;
-use crate::domain::event::{Event, Expect, Meaning, ProcessEnded, ProcessStarted};
-use crate::domain::names::{Name, check_name};
-use crate::limits::{
-    FINISH_TIMEOUT, HELLO_TIMEOUT, LABEL_CHARS_MAX, LABELS_PER_RUN_MAX, LIFECYCLE_TIMEOUT, NAME_CHARS_MAX,
-    RUN_NAME_CHARS_MAX, THREADS_PER_RUN_MAX,
-};
+use crate::domain::event::{Event, Meaning, ProcessEnded, ProcessStarted};
+use crate::domain::names::Name;
+use crate::limits::{FINISH_TIMEOUT, HELLO_TIMEOUT, LIFECYCLE_TIMEOUT};
 use crate::probes::{hostname, keep_descriptor_limit, uid};
 use crate::sources::child::{Child, Outcome, SpawnError};
 
@@ -41,24 +37,9 @@ const SERVICE_VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDO
 /// What `runwatch run` takes.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RunArgs {
-    /// The run's name (default: USER/SCRIPT, by the script's stem)
-    #[arg(long, value_parser = run_name)]
-    pub name: Option<String>,
-    /// The team that owns the run
-    #[arg(long, value_parser = team_name)]
-    pub team: Option<String>,
-    /// A label of the run, to be routed by; may be repeated
-    #[arg(long = "label", value_name = "K=V", value_parser = label)]
-    pub labels: Vec<(String, String)>,
-    /// A thread whose end is an alarm, by its id or the name the kernel shows; may be repeated
-    #[arg(long = "watch-thread", value_name = "TID|NAME", value_parser = thread_name)]
-    pub watch_threads: Vec<String>,
-    /// Silence that is critical, once telemetry was sent or promised: 90s, 5m, 1h30m
-    #[arg(long, value_name = "DUR", value_parser = positive_duration)]
-    pub stale: Option<Duration>,
-    /// How long the first telemetry may take
-    #[arg(long, value_name = "DUR", value_parser = positive_duration)]
-    pub startup: Option<Duration>,
+    /// How it is watched
+    #[command(flatten)]
+    pub watch: WatchArgs,
     /// The command, with its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub command: Vec<OsString>,
@@ -67,34 +48,12 @@ pub struct RunArgs {
 impl RunArgs {
     /// The run's name: as asked for, or `<user>/<script stem>`.
     pub fn run_name(&self) -> String {
-        self.name.clone().unwrap_or_else(|| naming::default_name(&naming::user_name(uid()), &self.command))
+        self.watch.name.clone().unwrap_or_else(|| naming::default_name(&naming::user_name(uid()), &self.command))
     }
 
-    /// What the engine is told of the command when it has begun. Bounds promise telemetry: without
-    /// any they would say nothing.
+    /// What the engine is told of the command when it has begun.
     fn started(&self) -> ProcessStarted {
-        ProcessStarted {
-            command: naming::command_line(&self.command),
-            labels: self.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
-            team: self.team.as_deref().map(Name::from),
-            declared: Expect { stale: self.stale, startup: self.startup },
-            threads: self.watch_threads.clone(),
-            promised: self.stale.is_some() || self.startup.is_some(),
-            ..ProcessStarted::default()
-        }
-    }
-
-    /// Limits that hold for the arguments together.
-    fn check(&self) -> Result<(), String> {
-        for (what, count, max) in [
-            ("--label", self.labels.len(), LABELS_PER_RUN_MAX),
-            ("--watch-thread", self.watch_threads.len(), THREADS_PER_RUN_MAX),
-        ] {
-            if count > max {
-                return Err(format!("{what} is given {count} times, more than {max}"));
-            }
-        }
-        Ok(())
+        self.watch.started(naming::command_line(&self.command))
     }
 }
 
@@ -104,7 +63,7 @@ impl RunArgs {
 /// Call it before descriptor limits are raised, on a runtime that the engine behind `link` cannot
 /// block. From its call on signals are the command's, see [`Child::spawn`].
 pub async fn run(args: RunArgs, link: Arc<dyn EngineLink>, clock: Clock) -> i32 {
-    if let Err(error) = args.check() {
+    if let Err(error) = args.watch.check() {
         say(&lines::trouble(&error));
         return OWN_FAILURE;
     }
@@ -177,7 +136,7 @@ impl Teller {
         let sinks = guarded(HELLO_TIMEOUT, async move { link.sinks().await });
         let event = self.event("process_started", Meaning::ProcessStarted(Box::new(args.started())));
         let (sinks, told) = tokio::join!(sinks, self.send(event));
-        say(&lines::opening(&self.run, self.pid, args, sinks.as_deref(), &self.link.describe()));
+        say(&lines::opening(&self.run, self.pid, &args.watch, sinks.as_deref(), &self.link.describe()));
         if let Err(why) = told {
             say(&lines::trouble(&format!("the engine was not told that {} began: {why}", self.run)));
         }
@@ -218,35 +177,4 @@ async fn guarded<T: Send + 'static>(
         Ok(Err(error)) => Err(format!("the engine failed: {error}")),
         Err(_) => Err(format!("the engine did not answer within {} s", limit.as_secs())),
     }
-}
-
-fn run_name(text: &str) -> Result<String, String> {
-    checked("the name", text, RUN_NAME_CHARS_MAX)
-}
-
-fn team_name(text: &str) -> Result<String, String> {
-    checked("the team", text, NAME_CHARS_MAX)
-}
-
-fn thread_name(text: &str) -> Result<String, String> {
-    checked("the thread", text, NAME_CHARS_MAX)
-}
-
-fn checked(what: &'static str, text: &str, max: usize) -> Result<String, String> {
-    check_name(what, text, max).map(|()| text.to_owned()).map_err(|error| error.to_string())
-}
-
-fn label(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("a label is written KEY=VALUE")?;
-    let key = checked("the label's key", key, NAME_CHARS_MAX)?;
-    // An empty value is a value.
-    if value.is_empty() {
-        return Ok((key, String::new()));
-    }
-    Ok((key, checked("the label's value", value, LABEL_CHARS_MAX)?))
-}
-
-fn positive_duration(text: &str) -> Result<Duration, String> {
-    let duration = parse_duration(text).map_err(|error| error.to_string())?;
-    if duration.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(duration) }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use runwatch_plugin::RunState;
 
-use super::{FinishNote, RunArgs, SinkLine, SinkTrust};
+use super::{FinishNote, SinkLine, SinkTrust};
+use crate::cli::watch_args::WatchArgs;
 use crate::domain::run::format_runtime;
 use crate::sources::child::Outcome;
 
@@ -12,11 +13,11 @@ use crate::sources::child::Outcome;
 pub(super) fn opening(
     run: &str,
     pid: u32,
-    args: &RunArgs,
+    args: &WatchArgs,
     sinks: Result<&[SinkLine], &String>,
     engine: &str,
 ) -> String {
-    let promised = args.stale.is_some() || args.startup.is_some();
+    let promised = args.promises_telemetry();
     let threads: String = args.watch_threads.iter().map(|thread| format!(", thread {thread}")).collect();
     let (telemetry, unwatched) = match (promised, args.watch_threads.is_empty()) {
         (true, true) => (", telemetry", "not watched: single threads"),
