@@ -19,7 +19,7 @@ use crate::domain::team::SinkKey;
 /// Where a batch came from, for the trust it gets and for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// HTTP on a loopback address: may be anybody on this host.
+    /// HTTP: may be anybody who reaches the address.
     Http,
     /// The unix socket, whose peer has this uid and pid.
     Socket {

@@ -7,8 +7,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::ports::{Intake, IntakeError};
 use crate::sources::formats::NativeFormat;
-use crate::sources::http_ingest::{Body, BodyError};
+use crate::sources::http_ingest::{Body, BodyError, Sender};
 
+use super::EngineInfo;
 use super::body::{self, Room, busy};
 use super::problem::Problem;
 use super::views::parameters;
@@ -21,13 +22,15 @@ pub(super) async fn post(
     intake: web::Data<dyn Intake>,
     format: web::Data<RefCell<NativeFormat>>,
     room: web::Data<Room>,
+    info: web::Data<EngineInfo>,
 ) -> Result<HttpResponse, Problem> {
     let query = parameters(&request, &["run"])?;
     // Held until the engine has answered: what is read from the body takes more room than the body.
     let mut share = room.share();
     let bytes = body::read(&request, payload, &mut share).await?;
     let run = query.get("run").map(String::as_str);
-    let body = Body::read(&mut format.borrow_mut(), &bytes, run).map_err(|error| match error {
+    let sender = Sender::at(request.peer_addr().map(|peer| peer.ip()), &info.host);
+    let body = Body::read(&mut format.borrow_mut(), &bytes, run, sender).map_err(|error| match error {
         BodyError::Run(error) => Problem::new(StatusCode::BAD_REQUEST, error.to_string()),
         BodyError::TooMany => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
     })?;

@@ -13,21 +13,35 @@ use actix_web::middleware::Next;
 
 use super::problem::Problem;
 
-/// Lets a request through that was made to a loopback name, and by no page of another site.
-pub(super) async fn local_only(
+/// Who can reach the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// This host alone.
+    Loopback,
+    /// Other hosts, by names that are not known here.
+    Network,
+}
+
+/// Lets a request through that was made by no page of another site, and, where this host alone is
+/// served, to a loopback name.
+pub(super) async fn same_site_only(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let reach = request.app_data::<Reach>().copied().unwrap_or(Reach::Loopback);
     let headers = request.headers();
+    let mut named = None;
     for host in headers.get_all(header::HOST) {
         let authority = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
-        if !authority.is_some_and(|authority| is_loopback(authority.host())) {
+        if reach == Reach::Loopback && !authority.as_ref().is_some_and(|authority| is_loopback(authority.host())) {
             return Err(refused("Host", host).hint("use http://127.0.0.1, http://[::1] or http://localhost").into());
         }
+        named = authority;
     }
     if let Some(origin) = headers.get(header::ORIGIN) {
         let page = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
-        if !page.and_then(|page| page.host().map(is_loopback)).unwrap_or(false) {
+        let own = |host: &str| is_loopback(host) || named.as_ref().is_some_and(|named| named.host() == host);
+        if !page.and_then(|page| page.host().map(own)).unwrap_or(false) {
             return Err(refused("Origin", origin).into());
         }
     }

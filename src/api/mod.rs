@@ -1,9 +1,9 @@
-//! The HTTP API, on loopback: telemetry comes in, what the engine knows goes out.
+//! The HTTP API, on loopback unless told otherwise: telemetry comes in, what the engine knows goes out.
 //!
 //! It decides nothing: a body is read and handed to the [`Intake`], a question is put to the
 //! [`Board`], and the answer is written in the shapes of [`wire`]. Errors are
-//! `application/problem+json`. Web pages are kept out: a request must name a loopback host, and one
-//! that a page of another origin made is refused.
+//! `application/problem+json`. Web pages are kept out: on loopback a request must name a loopback
+//! host, and everywhere one that a page of another origin made is refused.
 
 mod body;
 mod events;
@@ -16,7 +16,7 @@ pub mod wire;
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,8 +40,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Where and how the API is served.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
-    /// The address: a loopback one; port 0 takes any that is free.
+    /// The address: a loopback one, unless `insecure`; port 0 takes any that is free.
     pub listen: SocketAddr,
+    /// Whether other hosts may reach it.
+    pub insecure: bool,
     /// Threads that read requests.
     pub workers: usize,
     /// How long requests under way may take when the engine stops, in whole seconds, at least one.
@@ -119,7 +121,7 @@ impl ApiServer {
         info: EngineInfo,
     ) -> Result<ApiServer, ApiError> {
         let listen = config.listen;
-        if !listen.ip().is_loopback() {
+        if !listen.ip().is_loopback() && !config.insecure {
             return Err(ApiError::NotLoopback { listen });
         }
         let failed = |source: io::Error| match source.kind() {
@@ -128,6 +130,7 @@ impl ApiServer {
         };
         let listener = TcpListener::bind(listen).map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
+        let reach = if listen.ip().is_loopback() { guard::Reach::Loopback } else { guard::Reach::Network };
         let room = Room::of(limits::BODY_BYTES_IN_FLIGHT_MAX);
         let make = move || {
             App::new()
@@ -137,7 +140,8 @@ impl ApiServer {
                 .app_data(web::Data::new(room.clone()))
                 // One a worker, whose handlers take turns on one thread: names are shared by all it reads.
                 .app_data(web::Data::new(RefCell::new(NativeFormat::new())))
-                .wrap(from_fn(guard::local_only))
+                .app_data(reach)
+                .wrap(from_fn(guard::same_site_only))
                 .wrap(
                     DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")),
                 )
@@ -162,9 +166,15 @@ impl ApiServer {
         self.addr
     }
 
-    /// `http://127.0.0.1:7171`.
+    /// `http://127.0.0.1:7171`: where this host reaches it.
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        let mut addr = self.addr;
+        match addr.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        format!("http://{addr}")
     }
 
     /// Takes no more requests, lets those under way end within the grace, then closes.

@@ -26,7 +26,7 @@ struct Engine {
 }
 
 fn config(listen: &str) -> ApiConfig {
-    ApiConfig { listen: listen.parse().unwrap(), workers: 1, grace: Duration::from_secs(2) }
+    ApiConfig { listen: listen.parse().unwrap(), insecure: false, workers: 1, grace: Duration::from_secs(2) }
 }
 
 fn info() -> EngineInfo {

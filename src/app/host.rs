@@ -39,7 +39,7 @@ pub struct HostPlan {
     pub journal: JournalPlace,
     /// The unix socket, if there is to be one.
     pub socket: Option<PathBuf>,
-    /// The API's address, if there is to be one.
+    /// The API's address, if there is to be one; other hosts reach it where the configuration says so.
     pub listen: Option<SocketAddr>,
 }
 
@@ -192,7 +192,7 @@ impl Hosted {
         let info = EngineInfo { pid: std::process::id(), host: machine.name.clone() };
         let api = match plan.listen {
             Some(listen) => {
-                let config = ApiConfig { listen, workers: 1, grace: API_GRACE };
+                let config = ApiConfig { listen, insecure: plan.config.engine.insecure, workers: 1, grace: API_GRACE };
                 Some(ApiServer::bind(&config, door.clone(), door.clone(), info).map_err(HostError::of_api)?)
             }
             None => None,

@@ -172,6 +172,7 @@ fn configuration(folder: &Path, told: mpsc::Sender<Notification>) -> anyhow::Res
         notify: vec![notify],
     };
     let engine = EngineConfig {
+        insecure: false,
         listen: ([127, 0, 0, 1], 0).into(),
         socket: folder.join("socket/engine.sock"),
         state_dir: folder.join("state"),

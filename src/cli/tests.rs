@@ -29,7 +29,12 @@ struct Engine {
 fn engine(view: StatusView, has_api: bool) -> Engine {
     let folder = tempfile::tempdir().unwrap();
     let (intake, board) = (Arc::new(FakeIntake::default()), Arc::new(FakeBoard::new(view)));
-    let config = ApiConfig { listen: "127.0.0.1:0".parse().unwrap(), workers: 1, grace: Duration::from_secs(1) };
+    let config = ApiConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        insecure: false,
+        workers: 1,
+        grace: Duration::from_secs(1),
+    };
     let info = EngineInfo { pid: 42, host: "here".into() };
     let api = ApiServer::bind(&config, intake.clone(), board.clone(), info).unwrap();
     let socket = folder.path().join("engine.sock");

@@ -16,15 +16,17 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Ad
 /// Resolves `[engine]`; relative paths start at `folder`. What is wrong is replaced by its default.
 pub(super) fn engine(file: &EngineFile, folder: &Path, env: &Environment, problems: &mut Vec<Problem>) -> EngineConfig {
     let state_dir = state_dir(file.state_dir.as_ref(), folder, env, problems);
+    let insecure = file.insecure.as_ref().is_some_and(|flag| *flag.get_ref());
     EngineConfig {
-        listen: file.listen.as_ref().and_then(|text| listen(text, problems)).unwrap_or(LISTEN),
+        listen: file.listen.as_ref().and_then(|text| listen(text, insecure, problems)).unwrap_or(LISTEN),
+        insecure,
         socket: socket(file.socket.as_ref(), &state_dir, folder, env, problems),
         external_url: file.external_url.as_ref().and_then(|text| external_url(text, problems)),
         state_dir,
     }
 }
 
-fn listen(text: &Text, problems: &mut Vec<Problem>) -> Option<SocketAddr> {
+fn listen(text: &Text, insecure: bool, problems: &mut Vec<Problem>) -> Option<SocketAddr> {
     let typed = text.get_ref();
     let Ok(address) = typed.parse::<SocketAddr>() else {
         let port = typed.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(LISTEN.port());
@@ -34,16 +36,21 @@ fn listen(text: &Text, problems: &mut Vec<Problem>) -> Option<SocketAddr> {
         );
         return None;
     };
-    if !address.ip().is_loopback() {
+    if address.ip().is_loopback() {
+        return Some(address);
+    }
+    if !insecure {
         let port = address.port();
         problems.push(Problem::error(text.span(), format!("{} is not a loopback address", quoted(typed))).hint(
             format!(
-                "other hosts must not reach the engine without authentication, which this version does not have: \
-                 write \"127.0.0.1:{port}\""
+                "write \"127.0.0.1:{port}\"; or, on a network where everyone may send and read everything, \
+                 insecure = true beside it"
             ),
         ));
         return None;
     }
+    let message = format!("everyone who reaches {} may send events and read all: nobody is asked who he is", address);
+    problems.push(Problem::warning(Some(text.span()), message));
     Some(address)
 }
 

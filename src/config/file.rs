@@ -39,6 +39,8 @@ pub(super) struct File<'i> {
 pub(super) struct EngineFile {
     /// Address and port of the HTTP interface.
     pub(super) listen: Option<Text>,
+    /// Whether other hosts may reach it without authentication.
+    pub(super) insecure: Option<Spanned<bool>>,
     /// Path of the unix socket.
     pub(super) socket: Option<Text>,
     /// Folder of the journal.
@@ -190,6 +192,7 @@ fn named<'a, 'i, T>(
 fn engine(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> EngineFile {
     let file = EngineFile {
         listen: section.text("listen", problems),
+        insecure: section.flag("insecure", problems),
         socket: section.text("socket", problems),
         state_dir: section.text("state_dir", problems),
         external_url: section.text("external_url", problems),

@@ -53,8 +53,10 @@ pub struct Config {
 /// The engine's own settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineConfig {
-    /// Where HTTP is served: always a loopback address.
+    /// Where HTTP is served: a loopback address, unless `insecure`.
     pub listen: SocketAddr,
+    /// Whether other hosts may reach it, although nobody is asked who he is.
+    pub insecure: bool,
     /// The unix socket of telemetry.
     pub socket: PathBuf,
     /// The folder of the journal.

@@ -73,6 +73,16 @@ impl<'a, 'i> Section<'a, 'i> {
         self.take(key)?.text(problems)
     }
 
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<Spanned<bool>> {
+        let entry = self.take(key)?;
+        let Some(flag) = entry.value.get_ref().as_bool() else {
+            problems.push(entry.not_a("true or false").hint(format!("write {key} = true or {key} = false")));
+            return None;
+        };
+        Some(Spanned::new(entry.value.span(), flag))
+    }
+
     /// A duration, written as a string.
     pub(super) fn duration(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<Spanned<Duration>> {
         self.take(key)?.duration(problems)

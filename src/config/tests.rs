@@ -180,6 +180,12 @@ fn only_loopback_addresses_are_taken() {
     {
         assert_eq!(listen(not), None, "{not}");
     }
+    let open = |flag: bool| {
+        let text = format!("[engine]\nlisten = \"0.0.0.0:7171\"\ninsecure = {flag}\n");
+        check_text(Path::new("a"), &text, &environment(), TYPES).map(|(config, _)| config.engine.listen).ok()
+    };
+    assert_eq!(open(true), "0.0.0.0:7171".parse().ok(), "in so many words");
+    assert_eq!(open(false), None);
 }
 
 #[test]

@@ -7,6 +7,8 @@
 //! [`BODY_BYTES_MAX`]: crate::limits::BODY_BYTES_MAX
 //! [`BODY_BYTES_IN_FLIGHT_MAX`]: crate::limits::BODY_BYTES_IN_FLIGHT_MAX
 
+use std::net::IpAddr;
+
 use crate::domain::event::{Event, EventBatch, Refused};
 use crate::domain::names::{Name, NameError, check_name};
 use crate::limits;
@@ -21,6 +23,45 @@ pub struct Body {
     refused: Vec<Refused>,
 }
 
+/// Who sent a body, as far as the connection shows it.
+#[derive(Debug, Clone, Copy)]
+pub enum Sender<'h> {
+    /// Somebody on this host.
+    Here,
+    /// Somebody on another host.
+    Elsewhere {
+        /// That host's address.
+        address: IpAddr,
+        /// This host's name, which another host may have as well.
+        host: &'h Name,
+    },
+}
+
+impl<'h> Sender<'h> {
+    /// The sender at the other end of a connection; `host` is this host's name.
+    pub fn at(peer: Option<IpAddr>, host: &'h Name) -> Sender<'h> {
+        match peer.map(|peer| peer.to_canonical()) {
+            Some(address) if !address.is_loopback() => Sender::Elsewhere { address, host },
+            _ => Sender::Here,
+        }
+    }
+
+    /// Says in every event of another host that it is of that host: a process id from there says
+    /// nothing of the process that has it here, whatever name the sender goes by.
+    fn sign(self, batch: &mut EventBatch) {
+        let Sender::Elsewhere { address, host } = self else { return };
+        let unnamed = Name::from(address.to_string());
+        let namesake = Name::from(format!("{host} at {address}"));
+        for event in &mut batch.events {
+            match &event.host {
+                None => event.host = Some(unnamed.clone()),
+                Some(named) if named == host => event.host = Some(namesake.clone()),
+                Some(_) => {}
+            }
+        }
+    }
+}
+
 /// Why a body is not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
@@ -33,11 +74,17 @@ pub enum BodyError {
 }
 
 impl Body {
-    /// Reads a body, with the run of `?run=` for events that name none.
+    /// Reads a body, with the run of `?run=` for events that name none, and the host of `sender`
+    /// for events of another host.
     ///
     /// # Errors
     /// Nothing of it may be taken, whatever its lines say.
-    pub fn read(format: &mut NativeFormat, bytes: &[u8], run: Option<&str>) -> Result<Body, BodyError> {
+    pub fn read(
+        format: &mut NativeFormat,
+        bytes: &[u8],
+        run: Option<&str>,
+        sender: Sender<'_>,
+    ) -> Result<Body, BodyError> {
         let pinned = match run {
             Some(run) => {
                 check_name("?run=", run, limits::RUN_NAME_CHARS_MAX)?;
@@ -45,7 +92,8 @@ impl Body {
             }
             None => None,
         };
-        let (batch, refused) = format.read(bytes, pinned.as_ref(), false);
+        let (mut batch, refused) = format.read(bytes, pinned.as_ref(), false);
+        sender.sign(&mut batch);
         if batch.events.len() > limits::BODY_EVENTS_MAX {
             return Err(BodyError::TooMany);
         }
