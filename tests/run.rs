@@ -1,5 +1,6 @@
 //! `runwatch run` around real commands: exit codes, environment, signals, terminals.
 
+mod orphans;
 mod signals;
 mod terminal;
 mod wrapper;

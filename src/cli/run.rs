@@ -22,7 +22,7 @@ pub use socket_link::{LinkError, SocketLink};
 
 use super::watch_args::WatchArgs;
 use crate::clock::Clock;
-use crate::domain::event::{Event, Meaning, ProcessEnded, ProcessStarted};
+use crate::domain::event::{Event, Leftover, Meaning, ProcessEnded, ProcessStarted};
 use crate::domain::names::Name;
 use crate::limits::{FINISH_TIMEOUT, HELLO_TIMEOUT, LIFECYCLE_TIMEOUT};
 use crate::probes::{hostname, keep_descriptor_limit, uid};
@@ -77,13 +77,14 @@ pub async fn run(args: RunArgs, link: Arc<dyn EngineLink>, clock: Clock) -> i32 
     // Both: a command that ends at once is introduced all the same, and its start is told first.
     let ((), outcome) = tokio::join!(teller.introduce(&args), child.ended());
     let runtime = clock.now().moment.since(began_at);
-    let error = teller.conclude(outcome).await.err();
+    let ended = ended(&outcome);
+    let error = teller.conclude(ended.clone()).await.err();
     let note = tokio::select! {
         note = teller.finish() => note,
         () = child.hurried() => FinishNote { next: Some("delivery was not waited for".to_owned()), ..FinishNote::default() },
     };
-    say(&lines::closing(&name, outcome, runtime, error.as_deref(), &note));
-    exit_code(outcome)
+    say(&lines::closing(&name, &ended, runtime, error.as_deref(), &note));
+    exit_code(&outcome)
 }
 
 /// The command as the user would have run it, told where telemetry goes.
@@ -106,7 +107,18 @@ fn not_started(error: &SpawnError) -> i32 {
     error.exit_code()
 }
 
-fn exit_code(outcome: Outcome) -> i32 {
+/// What the engine is told of the command's end.
+fn ended(outcome: &Outcome) -> ProcessEnded {
+    let left = outcome.left.iter();
+    ProcessEnded {
+        exit: outcome.exit,
+        cancelled: outcome.cancelled,
+        scheduler: None,
+        left: left.map(|left| Leftover { pid: left.pid, command: naming::command_line(&left.command) }).collect(),
+    }
+}
+
+fn exit_code(outcome: &Outcome) -> i32 {
     match (outcome.exit.signal, outcome.exit.code) {
         (Some(signal), _) => 128 + signal,
         (None, Some(code)) => code,
@@ -143,8 +155,7 @@ impl Teller {
     }
 
     /// The command has ended: tells the engine.
-    async fn conclude(&self, outcome: Outcome) -> Result<(), String> {
-        let ended = ProcessEnded { exit: outcome.exit, cancelled: outcome.cancelled, ..ProcessEnded::default() };
+    async fn conclude(&self, ended: ProcessEnded) -> Result<(), String> {
         self.send(self.event("process_ended", Meaning::ProcessEnded(ended))).await
     }
 
