@@ -125,6 +125,8 @@ pub const LEFTOVERS_WAIT: Duration = Duration::from_millis(500);
 pub const LIFECYCLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long `run` waits at its end for delivery by an engine it carries (contract: 10 s).
 pub const FINISH_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a scheduler may take to say why it ended a job: it kills what is left half a minute later.
+pub const SCHEDULER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an engine may take to say hello on its socket: it is on this host, so longer is "stuck".
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest pause between two tries to reach an engine that is gone.
