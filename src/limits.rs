@@ -118,10 +118,15 @@ pub const CANCEL_WINDOW: Duration = Duration::from_secs(600);
 pub const COMMAND_CHARS_MAX: usize = 2000;
 /// Processes that a run left behind, listed in a message; more than a person would look at one by one.
 pub const LEFTOVERS_MAX: usize = 32;
+/// How long processes that a run left behind may take to go by themselves before they are listed: a
+/// worker that saw its parent go is gone within milliseconds.
+pub const LEFTOVERS_WAIT: Duration = Duration::from_millis(500);
 /// How long `run` waits for the engine to write down that its command began or ended (contract: 5 s).
 pub const LIFECYCLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long `run` waits at its end for delivery by an engine it carries (contract: 10 s).
 pub const FINISH_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a scheduler may take to say why it ended a job: it kills what is left half a minute later.
+pub const SCHEDULER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an engine may take to say hello on its socket: it is on this host, so longer is "stuck".
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest pause between two tries to reach an engine that is gone.

@@ -1,5 +1,7 @@
 //! `runwatch run` around real commands: exit codes, environment, signals, terminals.
 
+mod orphans;
+mod schedulers;
 mod signals;
 mod terminal;
 mod wrapper;

@@ -7,6 +7,8 @@
 mod lines;
 mod link;
 mod naming;
+pub mod scheduler;
+mod scheduler_ask;
 mod socket_link;
 
 use std::ffi::OsString;
@@ -20,9 +22,10 @@ use tokio::time::timeout;
 pub use link::{EngineLink, FinishNote, SinkLine, SinkTrust};
 pub use socket_link::{LinkError, SocketLink};
 
+use self::scheduler::Placement;
 use super::watch_args::WatchArgs;
 use crate::clock::Clock;
-use crate::domain::event::{Event, Meaning, ProcessEnded, ProcessStarted};
+use crate::domain::event::{Event, Leftover, Meaning, ProcessEnded, ProcessStarted, SchedulerWord};
 use crate::domain::names::Name;
 use crate::limits::{FINISH_TIMEOUT, HELLO_TIMEOUT, LIFECYCLE_TIMEOUT};
 use crate::probes::{hostname, keep_descriptor_limit, uid};
@@ -46,14 +49,24 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// The run's name: as asked for, or `<user>/<script stem>`.
+    /// The run's name: as asked for, or `<user>/<script stem>`; with the task's number in a job array.
     pub fn run_name(&self) -> String {
-        self.watch.name.clone().unwrap_or_else(|| naming::default_name(&naming::user_name(uid()), &self.command))
+        let default = || naming::default_name(&naming::user_name(uid()), &self.command);
+        self.placement().run_name(&self.watch.name.clone().unwrap_or_else(default))
+    }
+
+    /// What a scheduler or a launcher says of this program, and so of its command.
+    fn placement(&self) -> Placement {
+        Placement::of(naming::launches_members(&self.command), &|name| std::env::var(name).ok())
     }
 
     /// What the engine is told of the command when it has begun.
-    fn started(&self) -> ProcessStarted {
-        self.watch.started(naming::command_line(&self.command))
+    fn started(&self, placement: &Placement) -> ProcessStarted {
+        ProcessStarted {
+            attempt_id: placement.attempt_id.clone(),
+            world_size: placement.world_size,
+            ..self.watch.started(naming::command_line(&self.command))
+        }
     }
 }
 
@@ -73,17 +86,19 @@ pub async fn run(args: RunArgs, link: Arc<dyn EngineLink>, clock: Clock) -> i32 
         Err(error) => return not_started(&error),
     };
     let began_at = clock.now().moment;
-    let teller = Teller { run: Name::from(name.as_str()), host: hostname(), pid: child.pid(), link };
+    let placement = args.placement();
+    let teller = Teller { run: Name::from(name.as_str()), host: hostname(), pid: child.pid(), placement, link };
     // Both: a command that ends at once is introduced all the same, and its start is told first.
     let ((), outcome) = tokio::join!(teller.introduce(&args), child.ended());
     let runtime = clock.now().moment.since(began_at);
-    let error = teller.conclude(outcome).await.err();
+    let ended = ended(&outcome, scheduler_ask::ask(&teller.placement, &outcome).await);
+    let error = teller.conclude(ended.clone()).await.err();
     let note = tokio::select! {
         note = teller.finish() => note,
         () = child.hurried() => FinishNote { next: Some("delivery was not waited for".to_owned()), ..FinishNote::default() },
     };
-    say(&lines::closing(&name, outcome, runtime, error.as_deref(), &note));
-    exit_code(outcome)
+    say(&lines::closing(&name, &ended, runtime, error.as_deref(), &note));
+    exit_code(&outcome)
 }
 
 /// The command as the user would have run it, told where telemetry goes.
@@ -106,7 +121,18 @@ fn not_started(error: &SpawnError) -> i32 {
     error.exit_code()
 }
 
-fn exit_code(outcome: Outcome) -> i32 {
+/// What the engine is told of the command's end.
+fn ended(outcome: &Outcome, scheduler: Option<SchedulerWord>) -> ProcessEnded {
+    let left = outcome.left.iter();
+    ProcessEnded {
+        exit: outcome.exit,
+        cancelled: outcome.cancelled,
+        scheduler,
+        left: left.map(|left| Leftover { pid: left.pid, command: naming::command_line(&left.command) }).collect(),
+    }
+}
+
+fn exit_code(outcome: &Outcome) -> i32 {
     match (outcome.exit.signal, outcome.exit.code) {
         (Some(signal), _) => 128 + signal,
         (None, Some(code)) => code,
@@ -126,6 +152,7 @@ struct Teller {
     run: Name,
     host: Name,
     pid: u32,
+    placement: Placement,
     link: Arc<dyn EngineLink>,
 }
 
@@ -134,7 +161,7 @@ impl Teller {
     async fn introduce(&self, args: &RunArgs) {
         let link = Arc::clone(&self.link);
         let sinks = guarded(HELLO_TIMEOUT, async move { link.sinks().await });
-        let event = self.event("process_started", Meaning::ProcessStarted(Box::new(args.started())));
+        let event = self.event("process_started", Meaning::ProcessStarted(Box::new(args.started(&self.placement))));
         let (sinks, told) = tokio::join!(sinks, self.send(event));
         say(&lines::opening(&self.run, self.pid, &args.watch, sinks.as_deref(), &self.link.describe()));
         if let Err(why) = told {
@@ -143,8 +170,7 @@ impl Teller {
     }
 
     /// The command has ended: tells the engine.
-    async fn conclude(&self, outcome: Outcome) -> Result<(), String> {
-        let ended = ProcessEnded { exit: outcome.exit, cancelled: outcome.cancelled, ..ProcessEnded::default() };
+    async fn conclude(&self, ended: ProcessEnded) -> Result<(), String> {
         self.send(self.event("process_ended", Meaning::ProcessEnded(ended))).await
     }
 
@@ -163,7 +189,13 @@ impl Teller {
     }
 
     fn event(&self, series: &str, meaning: Meaning) -> Event {
-        Event { host: Some(Arc::clone(&self.host)), pid: Some(self.pid), ..Event::bare(&self.run, series, meaning) }
+        let rank = self.placement.rank;
+        Event {
+            host: Some(Arc::clone(&self.host)),
+            pid: Some(self.pid),
+            rank,
+            ..Event::bare(&self.run, series, meaning)
+        }
     }
 }
 

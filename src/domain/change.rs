@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use runwatch_plugin::RunState;
 
 use super::check::Transition;
+use super::ending::Ending;
 use super::liveness::Sighting;
 use super::names::{Name, RunId};
 use super::observation::LastEvent;
@@ -57,6 +58,8 @@ pub struct Story {
     pub error: Option<String>,
     /// The traceback the run reported.
     pub traceback: Option<String>,
+    /// What is known of its end beside the exit status.
+    pub ending: Ending,
     /// How many envs there are.
     pub envs: usize,
     /// How many of them are unhealthy.

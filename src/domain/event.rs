@@ -201,6 +201,8 @@ pub enum SchedulerWord {
     Preempted,
     /// The job reached its time limit.
     TimeLimit,
+    /// Nothing that explains it, though it came while the job ran.
+    NoAnswer,
 }
 
 /// A process that outlived the one it came from.
@@ -288,12 +290,14 @@ impl SchedulerWord {
             SchedulerWord::Cancelled => "cancelled",
             SchedulerWord::Preempted => "preempted",
             SchedulerWord::TimeLimit => "time_limit",
+            SchedulerWord::NoAnswer => "no_answer",
         }
     }
 
     /// The scheduler's word as it stands on the wire.
     pub fn from_word(word: &str) -> Option<SchedulerWord> {
-        let words = [SchedulerWord::Cancelled, SchedulerWord::Preempted, SchedulerWord::TimeLimit];
+        let words =
+            [SchedulerWord::Cancelled, SchedulerWord::Preempted, SchedulerWord::TimeLimit, SchedulerWord::NoAnswer];
         words.into_iter().find(|known| known.as_str() == word)
     }
 }

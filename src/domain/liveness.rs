@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use runwatch_plugin::OomEvidence;
 
+use super::ending::code_words;
 use super::names::Name;
 
 /// Which process it is, so that a reused pid is never taken for it.
@@ -173,7 +174,7 @@ impl Exit {
         let core = if self.core { " (core dumped)" } else { "" };
         match (self.signal, self.code) {
             (Some(signal), _) => format!("killed by {}{core}{oom}", signal_name(signal)),
-            (None, Some(code)) => format!("exited with code {code}"),
+            (None, Some(code)) => code_words(code),
             (None, None) => "ended".to_owned(),
         }
     }

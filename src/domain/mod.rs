@@ -8,6 +8,7 @@ pub mod change;
 pub mod check;
 pub mod deadlines;
 pub mod delivery;
+pub mod ending;
 pub mod event;
 pub mod freshness;
 pub mod health;

@@ -2,10 +2,11 @@
 //!
 //! In: a command, and the signals this program gets. Out: how the child ended. It never ends,
 //! stops or delays the child by itself, sets no parent-death signal, makes no session or process
-//! group, and waits for this one child alone. Two threads of its own do the work, so that no
+//! group, and waits for this one child and for the orphans it leaves, each by its pid. Two threads of its own do the work, so that no
 //! engine in the same process can get between the child and its signals or its exit status.
 
 mod memory;
+mod orphans;
 mod relay;
 mod spawn;
 
@@ -16,9 +17,11 @@ use std::thread;
 use tokio::sync::oneshot;
 
 use self::memory::OomWatch;
+use self::orphans::Orphans;
 use self::relay::{Relay, Signals};
 use crate::clock::Clock;
 use crate::domain::liveness::Exit;
+pub use orphans::Left;
 pub use spawn::SpawnError;
 
 /// A child that was started.
@@ -30,12 +33,17 @@ pub struct Child {
 }
 
 /// How the child ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Its wait status, and whether memory ran out.
     pub exit: Exit,
     /// Whether SIGINT (Ctrl-C, or sent) came through this program and the child then ended.
     pub cancelled: bool,
+    /// The last signal that asked it to end or to get ready for it (SIGTERM, SIGUSR1) and came through
+    /// this program.
+    pub asked: Option<i32>,
+    /// Processes that it left behind, and that do not go by themselves.
+    pub left: Vec<Left>,
 }
 
 impl Child {
@@ -59,6 +67,8 @@ impl Child {
         let (ended, outcome) = oneshot::channel();
         let (keeper, caught) = (Arc::clone(&relay), Arc::clone(&signals));
         let watch = OomWatch::begin();
+        let orphans = Arc::new(Orphans::adopt(clock));
+        let behind = Arc::clone(&orphans);
         start_thread("runwatch-child", move || {
             // A reader that is gone has lost interest; the child is waited for all the same.
             match spawn::spawn(command) {
@@ -74,14 +84,15 @@ impl Child {
                         keeper.end();
                     });
                     let exit = watch.explain(exit);
-                    let _ = ended.send(Outcome { exit, cancelled: keeper.cancelled() });
+                    let (cancelled, asked) = (keeper.cancelled(), keeper.asked());
+                    let _ = ended.send(Outcome { exit, cancelled, asked, left: behind.left() });
                 }
             }
         })?;
         let pid = starting.await.map_err(|_| SpawnError::Thread(std::io::ErrorKind::Other.into()))??;
         let passer = Arc::clone(&relay);
         // Without this thread nothing is passed on, and this program still survives the signals.
-        if let Err(error) = start_thread("runwatch-signals", move || signals.pass_on(&passer)) {
+        if let Err(error) = start_thread("runwatch-signals", move || signals.pass_on(&passer, &orphans)) {
             tracing::warn!(%error, "signals sent to this program do not reach its child");
         }
         Ok(Child { pid, relay, outcome })

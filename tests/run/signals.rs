@@ -29,7 +29,7 @@ fn send(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(pid as i32).expect("a pid"), signal).expect("sent");
 }
 
-fn state_of(pid: u32) -> Option<String> {
+pub fn state_of(pid: u32) -> Option<String> {
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
     stat.rsplit_once(')').map(|(_, rest)| rest.trim_start()[..1].to_owned())
 }

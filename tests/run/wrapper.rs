@@ -51,7 +51,7 @@ impl EngineLink for Recorder {
             _ => {}
         }
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&self.file).expect("a record");
-        writeln!(file, "{} {:?} {:?}", event.run, event.pid, event.meaning).expect("a line");
+        writeln!(file, "{} {:?} rank {:?} {:?}", event.run, event.pid, event.rank, event.meaning).expect("a line");
         Ok(())
     }
 
@@ -141,6 +141,11 @@ impl Wrapper {
             .env("RUNWATCH_TEST_MODE", mode)
             .env("WRAPPER", wrapper)
             .env("USER", "ann")
+            // What a scheduler gave whoever runs the tests is not the tests'.
+            .env_remove("SLURM_JOB_ID")
+            .env_remove("SLURM_ARRAY_TASK_ID")
+            .env_remove("TORCHELASTIC_RUN_ID")
+            .env_remove("RANK")
             .current_dir(self.folder.path());
     }
 

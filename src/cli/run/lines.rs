@@ -6,8 +6,9 @@ use runwatch_plugin::RunState;
 
 use super::{FinishNote, SinkLine, SinkTrust};
 use crate::cli::watch_args::WatchArgs;
+use crate::domain::ending;
+use crate::domain::event::{ProcessEnded, SchedulerWord};
 use crate::domain::run::format_runtime;
-use crate::sources::child::Outcome;
 
 /// The opening line: what is watched and what is not, who is told, and by which engine.
 pub(super) fn opening(
@@ -36,14 +37,17 @@ pub(super) fn opening(
 /// The closing line: the run's state, how long it ran, how it ended, and what is still to be told.
 pub(super) fn closing(
     run: &str,
-    outcome: Outcome,
+    ended: &ProcessEnded,
     runtime: Duration,
     error: Option<&str>,
     note: &FinishNote,
 ) -> String {
-    let mut line = format!("runwatch: {run} {} after {}", state(outcome), format_runtime(runtime, false));
-    if !outcome.exit.is_clean() {
-        line.push_str(&format!(" ({})", outcome.exit.words()));
+    let mut line = format!("runwatch: {run} {} after {}", state(ended), format_runtime(runtime, false));
+    if !ended.exit.is_clean() {
+        line.push_str(&format!(" ({})", ended.exit.words()));
+    }
+    if let Some(left) = ending::still_running(&ended.left) {
+        line.push_str(&format!("; {left}"));
     }
     if let Some(error) = error {
         line.push_str(&format!("; the engine was not told of its end, or not in time: {error}"));
@@ -63,9 +67,10 @@ pub(super) fn trouble(what: &str) -> String {
 }
 
 /// The state as far as the command's end tells it.
-fn state(outcome: Outcome) -> RunState {
-    match outcome.exit {
-        _ if outcome.cancelled => RunState::Cancelled,
+fn state(ended: &ProcessEnded) -> RunState {
+    match ended.exit {
+        _ if ended.cancelled || ended.scheduler == Some(SchedulerWord::Cancelled) => RunState::Cancelled,
+        _ if ended.scheduler == Some(SchedulerWord::Preempted) => RunState::Preempted,
         exit if exit.is_clean() => RunState::Finished,
         exit if exit.signal.is_some() => RunState::Killed,
         exit if exit.code.is_some() => RunState::Failed,

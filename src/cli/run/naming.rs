@@ -31,6 +31,8 @@ const LAUNCHERS: &[&str] = &[
     "micromamba",
     "sudo",
 ];
+/// Those among them that start many members.
+const MEMBER_LAUNCHERS: &[&str] = &["torchrun", "accelerate", "deepspeed", "horovodrun", "mpirun", "mpiexec", "srun"];
 /// Modules that do the same: `python -m torch.distributed.run train.py`.
 const LAUNCHER_MODULES: &[&str] = &[
     "torch.distributed.run",
@@ -52,6 +54,14 @@ pub(super) fn default_name(user: &str, command: &[OsString]) -> String {
     let stem = command.split_first().and_then(|(program, args)| script_stem(program, args));
     let name = format!("{user}/{}", stem.unwrap_or_else(|| "run".to_owned()));
     name.chars().map(|c| if c.is_control() { '_' } else { c }).take(RUN_NAME_CHARS_MAX).collect()
+}
+
+/// Whether the command starts the members of a run rather than being one.
+pub(super) fn launches_members(command: &[OsString]) -> bool {
+    let before_script = command.iter().take_while(|arg| !is_script(arg));
+    before_script
+        .map(|arg| file_name(arg))
+        .any(|name| MEMBER_LAUNCHERS.contains(&name.as_str()) || LAUNCHER_MODULES.contains(&name.as_str()))
 }
 
 /// The user's name: `USER`, `LOGNAME`, the password file's, or `uid1000`.
@@ -127,16 +137,18 @@ fn shell_script(args: &[OsString]) -> Option<String> {
 /// The first argument that is a script, or the module after the first `-m`.
 fn launched_script(args: &[OsString]) -> Option<String> {
     for (index, arg) in args.iter().enumerate() {
-        let is_script =
-            Path::new(arg).extension().and_then(OsStr::to_str).is_some_and(|ending| SCRIPT_ENDINGS.contains(&ending));
         if arg == "-m" {
             return python_script(&args[index..]);
         }
-        if is_script && !arg.to_string_lossy().starts_with('-') {
+        if is_script(arg) && !arg.to_string_lossy().starts_with('-') {
             return stem(arg);
         }
     }
     None
+}
+
+fn is_script(arg: &OsStr) -> bool {
+    Path::new(arg).extension().and_then(OsStr::to_str).is_some_and(|ending| SCRIPT_ENDINGS.contains(&ending))
 }
 
 fn file_name(program: &OsStr) -> String {
@@ -230,6 +242,21 @@ mod tests {
             ("/opt/bin/trainer", "trainer"),
         ] {
             assert_eq!(default_name("ann", &words(command)), format!("ann/{name}"), "{command}");
+        }
+    }
+
+    #[test]
+    fn who_launches_members_is_none() {
+        for (command, launches) in [
+            ("python train.py --backend deepspeed", false),
+            ("uv run train.py", false),
+            ("bash night.sh srun", false),
+            ("torchrun --nproc_per_node 8 train.py", true),
+            ("uv run torchrun train.py", true),
+            ("/opt/bin/mpirun -n 4 ./trainer", true),
+            ("python -m torch.distributed.run train.py", true),
+        ] {
+            assert_eq!(launches_members(&words(command)), launches, "{command}");
         }
     }
 

@@ -72,6 +72,10 @@ impl RunHealth {
                 (RunState::Ended, CheckKind::Outcome, format!("the process is {words}"))
             }
         };
+        // A scheduler stops a run for its own reasons, whatever status that leaves.
+        let (state, check) = self.story.ending.stopped().map_or((state, check), |state| (state, CheckKind::Outcome));
+        let exit = self.process.exit().filter(|_| state != RunState::Cancelled);
+        let reason = self.story.ending.explain(exit, reason);
         self.end(state, check, now, reason, changed);
     }
 

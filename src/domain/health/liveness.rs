@@ -6,6 +6,7 @@ use super::freshness::secs;
 use super::run::{Changed, RunHealth};
 use super::{HealthEffects, HostIdentity};
 use crate::domain::change::{Watch, WatchKey, WatchRequest};
+use crate::domain::ending::Ending;
 use crate::domain::event::{ProcessEnded, ProcessStarted, Watcher};
 use crate::domain::freshness::FreshnessStatus;
 use crate::domain::liveness::{DeathCause, Exit, Liveness, ProcessIdentity, Sighting, UnknownWhy};
@@ -14,6 +15,8 @@ use crate::domain::time::{Moment, Now};
 
 /// A process's end is held this long for the word of its parent, which knows more.
 const PARENT_HOLD: Duration = Duration::from_secs(1);
+/// The same where the parent may ask a scheduler first, which may take two seconds.
+const SCHEDULED_HOLD: Duration = Duration::from_secs(4);
 /// After our own restart the parent has to find us again first; it tries for five seconds.
 const PARENT_RETURN: Duration = Duration::from_secs(6);
 /// The name of the thread that `run_started` names by its id alone.
@@ -134,6 +137,9 @@ impl RunHealth {
         self.process.pid = Some(pid);
         self.process.claimed = Some(now.moment);
         self.process.wrapped = started.watcher != Watcher::Nobody;
+        if started.attempt_id.is_some() {
+            self.process.hold = self.process.hold.max(SCHEDULED_HOLD);
+        }
         self.process.liveness = Liveness::Alive;
         if !again {
             self.process.watched = true;
@@ -148,6 +154,7 @@ impl RunHealth {
     /// Its parent says its child has ended.
     pub(super) fn parent_says_ended(&mut self, ended: ProcessEnded, now: Now, changed: &mut Changed) {
         self.cancelled |= ended.cancelled;
+        self.story.ending = Ending { scheduler: ended.scheduler, left: ended.left };
         self.process.wrapped = false;
         let seen = self.process.held.take().map_or(now, |(_, since)| now.back_at(since));
         self.died(DeathCause::Exited(ended.exit), seen, changed);

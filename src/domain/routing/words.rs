@@ -10,6 +10,7 @@ use runwatch_plugin::{
 use super::{Cause, Occasion};
 use crate::domain::change::{RunChange, Story};
 use crate::domain::check::CheckKind;
+use crate::domain::ending::{next_after, signal_of_child};
 use crate::domain::incident::Incident;
 use crate::domain::liveness::{DeathCause, Exit, Liveness};
 use crate::domain::run::format_runtime;
@@ -178,8 +179,18 @@ fn reason(change: &RunChange, cause: &Cause) -> String {
     reason
 }
 
-/// What to look at next.
+/// Whether an exit code alone says where to look: a shell's word on its child's signal, or 93.
+fn is_told_by_its_code(exit: Option<Exit>) -> bool {
+    exit.and_then(|exit| exit.code).is_some_and(|code| code == 93 || signal_of_child(code).is_some())
+}
+
+/// What to look at next, for the run and for what it left behind.
 fn next(kind: Kind, change: &RunChange, cause: &Cause) -> String {
+    let next = next_for(kind, change, cause);
+    if change.ended.is_some() { change.story.ending.advise(next) } else { next }
+}
+
+fn next_for(kind: Kind, change: &RunChange, cause: &Cause) -> String {
     if kind == Kind::Resolved {
         return "nothing to do".to_owned();
     }
@@ -188,8 +199,11 @@ fn next(kind: Kind, change: &RunChange, cause: &Cause) -> String {
     let stack = pid
         .map_or_else(|| format!("runwatch explain {run}"), |pid| format!("its Python stack: py-spy dump --pid {pid}"));
     match (change.verdict.state, cause.check) {
+        (RunState::Failed, _) if is_told_by_its_code(change.verdict.exit) => {
+            next_after(change.verdict.exit, change.story.ending.scheduler)
+        }
         (RunState::Failed, _) => "the traceback in its log; the cause is usually in the last lines".to_owned(),
-        (RunState::Killed, _) => after_signal(change.verdict.exit),
+        (RunState::Killed, _) => next_after(change.verdict.exit, change.story.ending.scheduler),
         (RunState::Ended, _) => {
             "its log and the host's kernel log (dmesg): the exit status was not readable".to_owned()
         }
@@ -204,22 +218,6 @@ fn next(kind: Kind, change: &RunChange, cause: &Cause) -> String {
         (RunState::Superseded, _) => "whether the restart was meant".to_owned(),
         _ => "nothing to do".to_owned(),
     }
-}
-
-fn after_signal(exit: Option<Exit>) -> String {
-    let Some(Exit { signal: Some(signal), oom, .. }) = exit else {
-        return "the host's kernel log (dmesg)".to_owned();
-    };
-    match (signal, oom) {
-        (9, Some(_)) => "memory: the kernel log (dmesg) names the victim; a smaller batch or fewer workers helps",
-        (9, None) => "who sent SIGKILL: the kernel log (dmesg) for out-of-memory, the scheduler, an operator",
-        (15, _) => "who stopped it: the scheduler's log (time limit, preemption) or an operator",
-        (1, _) => "whether its terminal or ssh session closed: start it under tmux, nohup or the scheduler",
-        (7, _) => "free space in /dev/shm and on disk: SIGBUS is most often a full shared-memory mount",
-        (6 | 11 | 4 | 8, _) => "the native crash: stderr, the core dump, NCCL and CUDA messages before it",
-        _ => "the last lines of its log, and who may have sent the signal",
-    }
-    .to_owned()
 }
 
 fn evidence(change: &RunChange) -> Evidence {

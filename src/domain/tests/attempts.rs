@@ -51,6 +51,40 @@ fn each_end_of_a_wrapped_process_has_its_name() {
 }
 
 #[test]
+fn a_scheduler_that_stopped_a_run_names_its_end() {
+    for (scheduler, exit, state, words) in [
+        (SchedulerWord::Preempted, Exit::signal(15), RunState::Preempted, "the job was preempted or is queued again"),
+        (SchedulerWord::Preempted, Exit::code(0), RunState::Preempted, "the job was preempted or is queued again"),
+        (SchedulerWord::Cancelled, Exit::code(143), RunState::Cancelled, "the job was cancelled"),
+        (SchedulerWord::TimeLimit, Exit::signal(15), RunState::Killed, "the job reached its time limit"),
+        (SchedulerWord::NoAnswer, Exit::signal(15), RunState::Killed, "most likely by the scheduler"),
+    ] {
+        let mut night = Night::new();
+        night.send(0, wrapped(7));
+        let ended = ProcessEnded { exit, scheduler: Some(scheduler), ..ProcessEnded::default() };
+        night.send(60_000, event("process_ended", Meaning::ProcessEnded(ended)));
+        let [(_, told)] = &night.told[..] else { panic!("{scheduler:?} is told once") };
+        assert_eq!(told.state, state, "{scheduler:?}");
+        assert!(told.reason.contains(words), "{}", told.reason);
+    }
+}
+
+#[test]
+fn what_a_process_left_behind_is_told_with_its_end() {
+    for (exit, state) in [(Exit::code(0), RunState::Finished), (Exit::signal(9), RunState::Killed)] {
+        let mut night = Night::new();
+        night.send(0, wrapped(7));
+        let left = vec![Leftover { pid: 8, command: "python worker.py".to_owned() }];
+        let ended = ProcessEnded { exit, left, ..ProcessEnded::default() };
+        night.send(60_000, event("process_ended", Meaning::ProcessEnded(ended)));
+        let told = &night.told[0].1;
+        assert_eq!(told.state, state);
+        assert!(told.reason.ends_with("1 process of it is still running: pid 8 python worker.py"), "{}", told.reason);
+        assert!(told.next.ends_with("the process it left may hold GPU memory: kill 8"), "{}", told.next);
+    }
+}
+
+#[test]
 fn a_clean_exit_short_of_its_steps_ended_early() {
     let mut night = Night::new();
     night.send(0, wrapped(7));
@@ -149,6 +183,21 @@ fn the_parents_word_is_awaited_for_a_second() {
     let view = night.view();
     assert_eq!((view.state, view.runtime), (RunState::Killed, seconds(1)));
     assert_eq!(view.ended_at, Some(now_at(1_000).utc), "it ended when that was seen, not when it was told");
+}
+
+#[test]
+fn a_parent_that_may_ask_a_scheduler_has_more_time() {
+    let mut night = Night::new();
+    let started = ProcessStarted { attempt_id: Some("slurm:77.0".to_owned()), ..ProcessStarted::default() };
+    night.send(0, Event { pid: Some(7), ..event("process_started", Meaning::ProcessStarted(Box::new(started))) });
+    night.sight(10, 1, WatchKey::Process, found(7));
+    night.sight(1_000, 1, WatchKey::Process, Sighting::Ended(DeathCause::Exited(Exit::signal(15))));
+    night.until(3_500);
+    assert_eq!(night.told(), []);
+    let scheduler = Some(SchedulerWord::Preempted);
+    let ended = ProcessEnded { exit: Exit::signal(15), scheduler, ..ProcessEnded::default() };
+    night.send(3_600, event("process_ended", Meaning::ProcessEnded(ended)));
+    assert_eq!(night.view().state, RunState::Preempted);
 }
 
 #[test]

@@ -14,7 +14,9 @@ use runwatch_plugin::{Health, Kind, Notification, RunState};
 use super::aggregate::AggregateMachine;
 use super::change::{ProbeObserved, RunChange, WatchKey, WatchRequest};
 use super::check::{CheckKind, Transition};
-use super::event::{Event, EventBatch, Meaning, ProcessEnded, ProcessStarted, RunStarted, ThreadReport};
+use super::event::{
+    Event, EventBatch, Leftover, Meaning, ProcessEnded, ProcessStarted, RunStarted, SchedulerWord, ThreadReport,
+};
 use super::freshness::{Bounds, STARTUP};
 use super::health::{HealthEffects, HealthMachine, HostIdentity};
 use super::intake::IntakeMachine;

@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, getpid, getsid, kill_process};
-use signal_hook::consts::{SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+use signal_hook::consts::{SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::origin::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 use tokio::sync::Notify;
 
+use super::orphans::Orphans;
 use crate::clock::Clock;
 use crate::domain::time::Moment;
 use crate::limits::CANCEL_WINDOW;
@@ -26,6 +27,9 @@ use crate::limits::CANCEL_WINDOW;
 /// What is caught and passed on. SIGTSTP, SIGTTIN and SIGTTOU keep stopping this program beside
 /// its child, so that a shell sees its job stopped.
 const CAUGHT: [i32; 9] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGWINCH];
+
+/// What asks a command to end, or to get ready for it.
+const ASKING: [i32; 2] = [SIGTERM, SIGUSR1];
 
 /// Looks, 1 ms apart, for signals that the kernel has handed over and no handler has noted yet. A
 /// handler takes microseconds; a thread that blocks signals for good must not delay every end.
@@ -48,7 +52,9 @@ impl Signals {
     /// The system refuses.
     pub fn catch() -> io::Result<Signals> {
         let ignored = mask_of(Path::new("/proc/self/status"), &["SigIgn:"]);
-        let caught: Vec<i32> = CAUGHT.into_iter().filter(|signal| ignored & bit(*signal) == 0).collect();
+        // The last tells of orphans that have ended; it is passed on to nobody.
+        let caught: Vec<i32> =
+            CAUGHT.into_iter().chain([SIGCHLD]).filter(|signal| ignored & bit(*signal) == 0).collect();
         let (read, write) = UnixStream::pair()?;
         let wake = read.try_clone()?;
         let mask = caught.iter().fold(0, |mask, signal| mask | bit(*signal));
@@ -61,8 +67,8 @@ impl Signals {
         self.take().into_iter().map(|origin| origin.signal).find(|signal| is_fatal(*signal))
     }
 
-    /// Hands every signal to `relay`, for ever.
-    pub fn pass_on(&self, relay: &Relay) {
+    /// Hands every signal to `relay`, and has `orphans` looked after, for ever.
+    pub fn pass_on(&self, relay: &Relay, orphans: &Orphans) {
         loop {
             let mut wake = [PollFd::new(&self.wake, PollFlags::IN)];
             // An interrupted wait is a look too early, which finds nothing.
@@ -73,6 +79,7 @@ impl Signals {
                 return;
             }
             relay.take(self);
+            orphans.reap();
         }
     }
 
@@ -116,12 +123,13 @@ struct State {
     child: Option<Pid>,
     ended: bool,
     interrupted_at: Option<Moment>,
+    asked: Option<i32>,
 }
 
 impl Relay {
     /// A relay without a child yet.
     pub fn new(clock: Clock) -> Relay {
-        let state = Mutex::new(State { child: None, ended: false, interrupted_at: None });
+        let state = Mutex::new(State { child: None, ended: false, interrupted_at: None, asked: None });
         Relay { clock, state, hurry: Notify::new() }
     }
 
@@ -143,6 +151,11 @@ impl Relay {
         self.state().interrupted_at.is_some_and(|at| now.since(at) <= CANCEL_WINDOW)
     }
 
+    /// The last signal that asked for an end, or announced one.
+    pub fn asked(&self) -> Option<i32> {
+        self.state().asked
+    }
+
     /// Resolves when SIGINT or SIGQUIT has come after the child's end.
     pub async fn hurried(&self) {
         self.hurry.notified().await;
@@ -154,6 +167,9 @@ impl Relay {
         // cannot become another process's in between.
         let mut state = self.state();
         for origin in signals.take() {
+            if origin.signal == SIGCHLD {
+                continue;
+            }
             if state.ended {
                 // A scheduler's SIGTERM goes to every process of a job, at a moment of its own; only
                 // a person asks again for the terminal.
@@ -164,6 +180,9 @@ impl Relay {
             }
             if origin.signal == SIGINT {
                 state.interrupted_at = Some(self.clock.now().moment);
+            }
+            if ASKING.contains(&origin.signal) {
+                state.asked = Some(origin.signal);
             }
             if let Some(child) = state.child.filter(|_| !child_has_it(&origin)) {
                 send(child, origin.signal);
