@@ -173,7 +173,7 @@ impl Exit {
         let core = if self.core { " (core dumped)" } else { "" };
         match (self.signal, self.code) {
             (Some(signal), _) => format!("killed by {}{core}{oom}", signal_name(signal)),
-            (None, Some(code)) => format!("exited with code {code}"),
+            (None, Some(code)) => format!("exited with code {code}{oom}"),
             (None, None) => "ended".to_owned(),
         }
     }

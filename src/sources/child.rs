@@ -5,7 +5,6 @@
 //! group, and waits for this one child alone. Two threads of its own do the work, so that no
 //! engine in the same process can get between the child and its signals or its exit status.
 
-mod memory;
 mod relay;
 mod spawn;
 
@@ -15,7 +14,6 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use self::memory::OomWatch;
 use self::relay::{Relay, Signals};
 use crate::clock::Clock;
 use crate::domain::liveness::Exit;
@@ -45,9 +43,15 @@ impl Child {
     /// reaches it without help, what is sent to this program is passed on once. Signals that were
     /// ignored at the start (`nohup`) stay ignored by both.
     ///
+    /// Its exit goes through `explain`, which knows more of it than the wait status says.
+    ///
     /// # Errors
     /// The child was not started; the error carries the exit code that a shell would give.
-    pub async fn spawn(command: Command, clock: Clock) -> Result<Child, SpawnError> {
+    pub async fn spawn(
+        command: Command,
+        clock: Clock,
+        explain: impl FnOnce(Exit) -> Exit + Send + 'static,
+    ) -> Result<Child, SpawnError> {
         // Before the child, so that no signal falls between the two; exec gives the child the
         // default action of whatever is caught here.
         let signals = Arc::new(Signals::catch().map_err(SpawnError::Signals)?);
@@ -58,7 +62,6 @@ impl Child {
         let (started, starting) = oneshot::channel();
         let (ended, outcome) = oneshot::channel();
         let (keeper, caught) = (Arc::clone(&relay), Arc::clone(&signals));
-        let watch = OomWatch::begin();
         start_thread("runwatch-child", move || {
             // A reader that is gone has lost interest; the child is waited for all the same.
             match spawn::spawn(command) {
@@ -73,8 +76,7 @@ impl Child {
                         keeper.take(&caught);
                         keeper.end();
                     });
-                    let exit = watch.explain(exit);
-                    let _ = ended.send(Outcome { exit, cancelled: keeper.cancelled() });
+                    let _ = ended.send(Outcome { exit: explain(exit), cancelled: keeper.cancelled() });
                 }
             }
         })?;
