@@ -111,6 +111,15 @@ pub const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 /// Looks, 10 ms apart, at a zombie whose exit status cannot be read before its parent reaps it: a
 /// parent that waits does so within milliseconds, and a death must not be told late for its cause.
 pub const EXIT_STATUS_TRIES: usize = 20;
+/// A thread that ends while its whole process does is told with it, or after this time: freeing a
+/// host's memory takes seconds, and a process that a driver holds for longer has lost it in earnest.
+pub const EXITING_PROCESS_WAIT: Duration = Duration::from_secs(60);
+/// The longest pause between two looks for what a run's process became: members that began, a group
+/// it moved to. Each look reads `/proc` once, so that this costs nothing.
+pub const LOOK_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Looks, 5 ms apart, at a control group's count of kills for want of memory, where the host's has
+/// risen and the group's has not: the kernel counts both within the kill, so this is ample.
+pub const OOM_COUNTER_TRIES: usize = 10;
 /// A SIGINT explains an end that follows within this time: a trainer that stops gracefully writes
 /// its checkpoint first. One that it caught and outlived for longer explains nothing.
 pub const CANCEL_WINDOW: Duration = Duration::from_secs(600);

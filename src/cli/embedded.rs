@@ -1,4 +1,4 @@
-//! The engine that `runwatch run` talks to: the one of this user, or one carried inside.
+//! The engine that `run` and `attach` talk to: the one of this user, or one carried inside.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use crate::config::{Config, Environment};
 use crate::domain::event::{Event, EventBatch};
 use crate::ports::{Board, Intake, Origin};
 
-/// The exit code of what is this program's own failure.
+/// The exit code of `run` for what is this program's own failure.
 const OWN_FAILURE: u8 = 125;
 /// So many runs of one name may carry an engine at once.
 const TWINS_MAX: usize = 64;
@@ -31,30 +31,64 @@ pub fn run(args: RunArgs, config: Option<&Path>, env: &Environment) -> ExitCode 
             return ExitCode::from(OWN_FAILURE);
         }
     };
-    let name = args.run_name();
-    let found = runtime.block_on(SocketLink::connect(&settings.engine.socket, &name));
-    let code = match found {
-        Ok(link) => runtime.block_on(run::run(args, Arc::new(link), Clock::System)),
-        Err(error) => {
-            if !error.is_absent() {
-                words::say(&format!("runwatch: {error}; carrying an engine inside"));
-            }
-            warn_of_team(&args, &settings);
-            let carried = match Carried::start(settings, &name, config) {
-                Ok(carried) => carried,
-                Err(code) => return code,
-            };
-            let code = runtime.block_on(run::run(args, carried.link(), Clock::System));
-            carried.stop(&runtime, config);
-            code
-        }
-    };
+    let found = ReachedEngine::reach(settings, &args.run_name(), args.watch.team.as_deref(), &runtime, config);
+    let Some(engine) = found else { return ExitCode::from(OWN_FAILURE) };
+    let code = runtime.block_on(run::run(args, engine.link(), Clock::System));
+    engine.leave(&runtime, config);
     ExitCode::from(u8::try_from(code).unwrap_or(OWN_FAILURE))
 }
 
+/// The engine a run is told to, wherever it is.
+pub(super) struct ReachedEngine {
+    link: Arc<dyn EngineLink>,
+    /// There where it is carried inside.
+    carried: Option<Carried>,
+}
+
+impl ReachedEngine {
+    /// Finds the engine of this user, or starts one inside for `run`. `None`: neither can be had,
+    /// and it was said why.
+    pub(super) fn reach(
+        settings: Config,
+        run: &str,
+        team: Option<&str>,
+        runtime: &tokio::runtime::Runtime,
+        config: Option<&Path>,
+    ) -> Option<ReachedEngine> {
+        match runtime.block_on(SocketLink::connect(&settings.engine.socket, run)) {
+            Ok(link) => Some(ReachedEngine { link: Arc::new(link), carried: None }),
+            Err(error) => {
+                if !error.is_absent() {
+                    words::say(&format!("runwatch: {error}; carrying an engine inside"));
+                }
+                warn_of_team(team, &settings);
+                let carried = Carried::start(settings, run, config)?;
+                Some(ReachedEngine { link: carried.link(), carried: Some(carried) })
+            }
+        }
+    }
+
+    /// The way to it.
+    pub(super) fn link(&self) -> Arc<dyn EngineLink> {
+        Arc::clone(&self.link)
+    }
+
+    /// Whether it ends with this program.
+    pub(super) fn is_carried(&self) -> bool {
+        self.carried.is_some()
+    }
+
+    /// Leaves it: one that is carried is stopped, and what it did not deliver goes to a sender.
+    pub(super) fn leave(self, runtime: &tokio::runtime::Runtime, config: Option<&Path>) {
+        if let Some(carried) = self.carried {
+            carried.stop(runtime, config);
+        }
+    }
+}
+
 /// A team that is not there owns nothing: whoever asked for it must know who is told instead.
-fn warn_of_team(args: &RunArgs, settings: &Config) {
-    let Some(asked) = args.watch.team.as_deref() else { return };
+fn warn_of_team(asked: Option<&str>, settings: &Config) {
+    let Some(asked) = asked else { return };
     let names: Vec<&str> = settings.teams.iter().map(|team| &*team.name).collect();
     if !names.contains(&asked) {
         let hint = advise(asked, &names, "teams there are");
@@ -71,7 +105,7 @@ struct Carried {
 }
 
 impl Carried {
-    fn start(settings: Config, run: &str, config: Option<&Path>) -> Result<Carried, ExitCode> {
+    fn start(settings: Config, run: &str, config: Option<&Path>) -> Option<Carried> {
         let state_dir = settings.engine.state_dir.clone();
         outbox::pick_up(&state_dir, config);
         let socket = settings.engine.socket.with_file_name(format!("run-{}.sock", std::process::id()));
@@ -86,7 +120,7 @@ impl Carried {
                 break;
             }
             match start(settings.clone(), JournalPlace::Disk(dir.clone())) {
-                Ok(host) => return Ok(Carried { host, socket, dir: Some(dir) }),
+                Ok(host) => return Some(Carried { host, socket, dir: Some(dir) }),
                 Err(error) if error.is_in_use() => last = Some(error.to_string()),
                 Err(error) => {
                     last = Some(error.to_string());
@@ -100,10 +134,10 @@ impl Carried {
             "runwatch: {why}; watching without a journal: what is not delivered when this program ends is lost"
         ));
         match start(settings, JournalPlace::Memory) {
-            Ok(host) => Ok(Carried { host, socket, dir: None }),
+            Ok(host) => Some(Carried { host, socket, dir: None }),
             Err(error) => {
                 words::error(&error, error.hint());
-                Err(ExitCode::from(OWN_FAILURE))
+                None
             }
         }
     }

@@ -11,13 +11,14 @@ pub mod scheduler;
 mod scheduler_ask;
 mod socket_link;
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 pub use link::{EngineLink, FinishNote, SinkLine, SinkTrust};
 pub use socket_link::{LinkError, SocketLink};
@@ -27,12 +28,15 @@ use super::watch_args::WatchArgs;
 use crate::clock::Clock;
 use crate::domain::event::{Event, Leftover, Meaning, ProcessEnded, ProcessStarted, SchedulerWord};
 use crate::domain::names::Name;
-use crate::limits::{FINISH_TIMEOUT, HELLO_TIMEOUT, LIFECYCLE_TIMEOUT};
-use crate::probes::{hostname, keep_descriptor_limit, uid};
+use crate::limits::{FINISH_TIMEOUT, HELLO_TIMEOUT, LIFECYCLE_TIMEOUT, LOOK_PAUSE_MAX};
+use crate::probes::{OomWatch, hostname, keep_descriptor_limit, uid};
 use crate::sources::child::{Child, Outcome, SpawnError};
 
 /// The exit code of what is this program's own failure.
 const OWN_FAILURE: i32 = 125;
+
+/// The first look at where the command went: `systemd-run` has moved itself by then.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
 
 /// The service manager's own words to this program: not the command's business.
 const SERVICE_VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
@@ -81,7 +85,10 @@ pub async fn run(args: RunArgs, link: Arc<dyn EngineLink>, clock: Clock) -> i32 
         return OWN_FAILURE;
     }
     let name = args.run_name();
-    let mut child = match Child::spawn(command(&args, &name, link.as_ref()), clock).await {
+    let memory = Arc::new(OomWatch::of_child());
+    let explainer = Arc::clone(&memory);
+    let explain = move |exit| explainer.explain(exit);
+    let mut child = match Child::spawn(command(&args, &name, link.as_ref()), clock, explain).await {
         Ok(child) => child,
         Err(error) => return not_started(&error),
     };
@@ -89,7 +96,8 @@ pub async fn run(args: RunArgs, link: Arc<dyn EngineLink>, clock: Clock) -> i32 
     let placement = args.placement();
     let teller = Teller { run: Name::from(name.as_str()), host: hostname(), pid: child.pid(), placement, link };
     // Both: a command that ends at once is introduced all the same, and its start is told first.
-    let ((), outcome) = tokio::join!(teller.introduce(&args), child.ended());
+    let end = until(child.ended(), keep_noticing(&memory, teller.pid));
+    let ((), outcome) = tokio::join!(teller.introduce(&args), end);
     let runtime = clock.now().moment.since(began_at);
     let ended = ended(&outcome, scheduler_ask::ask(&teller.placement, &outcome).await);
     let error = teller.conclude(ended.clone()).await.err();
@@ -99,6 +107,24 @@ pub async fn run(args: RunArgs, link: Arc<dyn EngineLink>, clock: Clock) -> i32 
     };
     say(&lines::closing(&name, &ended, runtime, error.as_deref(), &note));
     exit_code(&outcome)
+}
+
+/// Looks from time to time which control group the command is in: its starter may move it to one of its own.
+async fn keep_noticing(memory: &OomWatch, pid: u32) -> Infallible {
+    let mut pause = FIRST_LOOK;
+    loop {
+        sleep(pause).await;
+        memory.notice(pid);
+        pause = (pause * 2).min(LOOK_PAUSE_MAX);
+    }
+}
+
+/// Awaits `end`; `meanwhile` goes on until then.
+async fn until<T>(end: impl Future<Output = T>, meanwhile: impl Future<Output = Infallible>) -> T {
+    tokio::select! {
+        end = end => end,
+        never = meanwhile => match never {},
+    }
 }
 
 /// The command as the user would have run it, told where telemetry goes.

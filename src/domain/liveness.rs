@@ -174,7 +174,7 @@ impl Exit {
         let core = if self.core { " (core dumped)" } else { "" };
         match (self.signal, self.code) {
             (Some(signal), _) => format!("killed by {}{core}{oom}", signal_name(signal)),
-            (None, Some(code)) => code_words(code),
+            (None, Some(code)) => format!("{}{oom}", code_words(code)),
             (None, None) => "ended".to_owned(),
         }
     }

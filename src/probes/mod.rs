@@ -3,7 +3,10 @@
 //! In: a [`ProbeTarget`]. Out: a [`Sighting`]. An end is an event where the kernel can tell
 //! (pidfd, Linux 5.3; of a thread 6.9; with its cause 6.15), and looked for every 250 ms elsewhere.
 
+mod environ;
 mod host;
+mod inspect;
+mod memory;
 mod process;
 mod stat;
 mod sys;
@@ -13,7 +16,10 @@ mod thread;
 
 use async_trait::async_trait;
 
+pub use environ::Launch;
 pub use host::{Host, hostname, uid};
+pub use inspect::{InspectError, Inspected, Placed, has_thread, inspect, placed_below};
+pub use memory::OomWatch;
 pub use sys::{DescriptorLimit, keep_descriptor_limit, raise_descriptor_limit, restore_descriptor_limit};
 
 use crate::domain::liveness::{ProbeTarget, Sighting};

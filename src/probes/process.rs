@@ -2,7 +2,7 @@
 //!
 //! A process has ended when its pidfd says so, not when its state is `Z` (a leader may end before
 //! its threads), and not when `/proc` shows nothing (it may be hidden). Where the kernel has no
-//! pidfd the `stat` file is looked at instead, on one descriptor that is held.
+//! pidfd the `stat` file is looked at instead. One descriptor is held for a process, no more.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::stat::{Stat, StatFile, is_gone};
+use super::memory::OomWatch;
+use super::stat::{Held, Stat, StatFile, is_gone, is_shortage};
 use super::{Follow, sys};
 use crate::domain::liveness::{DeathCause, Exit, Sighting, UnknownWhy};
 use crate::limits::{EXIT_STATUS_TRIES, PROBE_INTERVAL};
@@ -35,24 +36,14 @@ pub(super) async fn ended(pid: u32, start_ticks: u64, follow: Follow) -> Sightin
         Ok(attached) => attached,
         Err(sighting) => return sighting,
     };
-    if let Some(pidfd) = attached.pidfd.take() {
-        match wait_readable(pidfd).await {
-            Ok(pidfd) => {
-                attached.pidfd = Some(pidfd);
-                return Sighting::Ended(attached.cause(pid, start_ticks).await);
-            }
-            // The poller takes no more descriptors: looking from time to time needs none of it.
-            Err(error) => tracing::debug!(pid, %error, "a process is polled: its pidfd cannot be waited for"),
-        }
+    let memory = OomWatch::of_process(pid);
+    if let Err(sighting) = attached.wait(pid, start_ticks).await {
+        return sighting;
     }
-    loop {
-        match attached.file.read() {
-            Ok(stat) if stat.is_ended_process() => return Sighting::Ended(attached.cause(pid, start_ticks).await),
-            Ok(_) => sleep(PROBE_INTERVAL).await,
-            Err(error) if is_gone(&error) => return Sighting::Ended(attached.cause(pid, start_ticks).await),
-            Err(error) => return hidden(&error),
-        }
-    }
+    Sighting::Ended(match attached.cause(pid, start_ticks).await {
+        DeathCause::Exited(exit) => DeathCause::Exited(memory.explain_later(exit).await),
+        other => other,
+    })
 }
 
 /// Waits until a pidfd is readable, which it stays.
@@ -75,7 +66,6 @@ pub(super) async fn wait_readable(pidfd: OwnedFd) -> io::Result<OwnedFd> {
 struct Attached {
     /// Absent where the kernel has none, or descriptors have run out.
     pidfd: Option<OwnedFd>,
-    file: StatFile,
     stat: Stat,
 }
 
@@ -93,10 +83,9 @@ fn attach(pid: u32, start_ticks: Option<u64>, follow: Follow) -> Result<Attached
             _ => None,
         },
     };
-    let file = StatFile::of_process(pid);
-    match file.and_then(|file| Ok((file.read()?, file))) {
-        Ok((stat, _)) if start_ticks.is_some_and(|start_ticks| start_ticks != stat.start_ticks) => Err(replaced()),
-        Ok((stat, file)) => Ok(Attached { pidfd, file, stat }),
+    match StatFile::of_process(pid).and_then(|file| file.read()) {
+        Ok(stat) if start_ticks.is_some_and(|start_ticks| start_ticks != stat.start_ticks) => Err(replaced()),
+        Ok(stat) => Ok(Attached { pidfd, stat }),
         Err(error) if is_gone(&error) => Err(if lives_unseen(pid, pidfd.as_ref()) {
             Sighting::Hidden(UnknownWhy::NoPermission)
         } else {
@@ -131,12 +120,39 @@ impl Attached {
         }
     }
 
+    /// Waits for its end.
+    async fn wait(&mut self, pid: u32, start_ticks: u64) -> Result<(), Sighting> {
+        if let Some(pidfd) = self.pidfd.take() {
+            match wait_readable(pidfd).await {
+                Ok(pidfd) => {
+                    self.pidfd = Some(pidfd);
+                    return Ok(());
+                }
+                // The poller takes no more descriptors: looking from time to time needs none of it.
+                Err(error) => tracing::debug!(pid, %error, "a process is polled: its pidfd cannot be waited for"),
+            }
+        }
+        let mut file = Held::default();
+        loop {
+            match file.read(|| StatFile::of_process(pid)) {
+                Ok(stat) if stat.start_ticks != start_ticks => return Err(replaced()),
+                Ok(stat) if stat.is_ended_process() => return Ok(()),
+                Ok(_) => {}
+                Err(error) if is_gone(&error) => return Ok(()),
+                Err(error) if is_shortage(&error) => {}
+                Err(error) => return Err(hidden(&error)),
+            }
+            sleep(PROBE_INTERVAL).await;
+        }
+    }
+
     /// How it ended. Between its end and its reaping only its parent, its own user and root can
     /// read that; the kernel keeps it for everybody once it is reaped. So a little patience helps.
     async fn cause(&self, pid: u32, start_ticks: u64) -> DeathCause {
         for _ in 0..EXIT_STATUS_TRIES {
             // In this order: a zombie that is reaped between the two looks shows up in the second.
-            let zombie = self.file.read().ok().filter(|stat| stat.start_ticks == start_ticks);
+            let found = StatFile::of_process(pid).and_then(|file| file.read());
+            let zombie = found.ok().filter(|stat| stat.start_ticks == start_ticks);
             let kept = self.pidfd.as_ref().and_then(|pidfd| sys::kept_status(pidfd.as_fd()));
             let status = kept.or_else(|| zombie?.status.or_else(|| sys::child_status(pid)));
             if let Some(status) = status {
@@ -153,7 +169,7 @@ impl Attached {
 }
 
 /// A wait status, taken apart.
-fn exit_of(status: i32) -> Exit {
+pub(super) fn exit_of(status: i32) -> Exit {
     match status & 0x7f {
         0 => Exit::code((status >> 8) & 0xff),
         signal => Exit { core: status & 0x80 != 0, ..Exit::signal(signal) },

@@ -9,6 +9,10 @@ use std::os::unix::fs::FileExt;
 pub(super) struct Stat {
     /// The state's letter.
     pub state: u8,
+    /// The process it came from, or that took it over.
+    pub parent: u32,
+    /// Whether it is on its way out (`PF_EXITING`), which may take long where much memory is freed.
+    pub exiting: bool,
     /// Threads of the process that were not released yet, its leader included.
     pub threads: u64,
     /// When it started, in clock ticks since boot (field 22).
@@ -16,6 +20,9 @@ pub(super) struct Stat {
     /// The wait status (field 52) of a zombie, where this observer may read it.
     pub status: Option<i32>,
 }
+
+/// Set in a task's flags (field 9) once it has begun to exit (`linux/sched.h`).
+const PF_EXITING: u64 = 0x4;
 
 /// A `stat` file that is held open: it never turns to another process or thread, since the kernel
 /// answers `ESRCH` once the first one is gone.
@@ -50,10 +57,32 @@ impl StatFile {
     }
 }
 
+/// A `stat` file that is opened at the first read and held from then on.
+#[derive(Default)]
+pub(super) struct Held(Option<StatFile>);
+
+impl Held {
+    /// What it says right now.
+    ///
+    /// # Errors
+    /// As of [`StatFile::read`]; or it cannot be opened yet ([`is_shortage`]).
+    pub fn read(&mut self, open: impl FnOnce() -> io::Result<StatFile>) -> io::Result<Stat> {
+        match &self.0 {
+            Some(file) => file.read(),
+            None => self.0.insert(open()?).read(),
+        }
+    }
+}
+
 impl Stat {
     /// Whether a thread's `stat` says that it has ended.
     pub fn is_ended_thread(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
+    }
+
+    /// Whether it has ended or is about to.
+    pub fn is_leaving(&self) -> bool {
+        self.is_ended_thread() || self.exiting
     }
 
     /// Whether a process's `stat` says that it has ended. A leader that ended before its other
@@ -68,6 +97,11 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
+/// Whether an error means that this program or the host is short of descriptors or memory.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+}
+
 /// Reads the line. The name in parentheses may hold anything, `)` included, so it ends at the last.
 fn parse(text: &[u8]) -> Option<Stat> {
     let name_end = text.iter().rposition(|byte| *byte == b')')?;
@@ -80,8 +114,11 @@ fn parse(text: &[u8]) -> Option<Stat> {
     // a sleeping or dead task exactly where the observer is permitted (Linux 5.16).
     let permitted = field(35) == Some("1");
     let status = field(52).and_then(|text| text.parse::<i32>().ok()).filter(|status| *status != 0 || permitted);
+    let flags: u64 = field(9)?.parse().ok()?;
     Some(Stat {
         state,
+        parent: field(4)?.parse().ok()?,
+        exiting: flags & PF_EXITING != 0,
         threads: field(20)?.parse().ok()?,
         start_ticks: field(22)?.parse().ok()?,
         status: status.filter(|_| matches!(state, b'Z' | b'X' | b'x')),
@@ -102,7 +139,11 @@ mod tests {
     fn a_name_may_hold_anything() {
         for name in ["python3", "a) Z 1 2 (b", "", ")))", "two words"] {
             let stat = parse(&line(name, 'S', 3, 0, 0)).expect(name);
-            assert_eq!(stat, Stat { state: b'S', threads: 3, start_ticks: 222_948, status: None }, "{name}");
+            assert_eq!(
+                stat,
+                Stat { state: b'S', parent: 1, exiting: false, threads: 3, start_ticks: 222_948, status: None },
+                "{name}"
+            );
         }
         let mut bytes = line("name", 'R', 1, 0, 0);
         bytes[6] = 0xff;

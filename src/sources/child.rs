@@ -2,10 +2,10 @@
 //!
 //! In: a command, and the signals this program gets. Out: how the child ended. It never ends,
 //! stops or delays the child by itself, sets no parent-death signal, makes no session or process
-//! group, and waits for this one child and for the orphans it leaves, each by its pid. Two threads of its own do the work, so that no
-//! engine in the same process can get between the child and its signals or its exit status.
+//! group, and waits for this one child and for the orphans it leaves, each by its pid. Two threads of
+//! its own do the work, so that no engine in the same process can get between the child and its
+//! signals or its exit status.
 
-mod memory;
 mod orphans;
 mod relay;
 mod spawn;
@@ -16,7 +16,6 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use self::memory::OomWatch;
 use self::orphans::Orphans;
 use self::relay::{Relay, Signals};
 use crate::clock::Clock;
@@ -53,9 +52,15 @@ impl Child {
     /// reaches it without help, what is sent to this program is passed on once. Signals that were
     /// ignored at the start (`nohup`) stay ignored by both.
     ///
+    /// Its exit goes through `explain`, which knows more of it than the wait status says.
+    ///
     /// # Errors
     /// The child was not started; the error carries the exit code that a shell would give.
-    pub async fn spawn(command: Command, clock: Clock) -> Result<Child, SpawnError> {
+    pub async fn spawn(
+        command: Command,
+        clock: Clock,
+        explain: impl FnOnce(Exit) -> Exit + Send + 'static,
+    ) -> Result<Child, SpawnError> {
         // Before the child, so that no signal falls between the two; exec gives the child the
         // default action of whatever is caught here.
         let signals = Arc::new(Signals::catch().map_err(SpawnError::Signals)?);
@@ -66,7 +71,6 @@ impl Child {
         let (started, starting) = oneshot::channel();
         let (ended, outcome) = oneshot::channel();
         let (keeper, caught) = (Arc::clone(&relay), Arc::clone(&signals));
-        let watch = OomWatch::begin();
         let orphans = Arc::new(Orphans::adopt(clock));
         let behind = Arc::clone(&orphans);
         start_thread("runwatch-child", move || {
@@ -83,7 +87,7 @@ impl Child {
                         keeper.take(&caught);
                         keeper.end();
                     });
-                    let exit = watch.explain(exit);
+                    let exit = explain(exit);
                     let (cancelled, asked) = (keeper.cancelled(), keeper.asked());
                     let _ = ended.send(Outcome { exit, cancelled, asked, left: behind.left() });
                 }

@@ -1,0 +1,172 @@
+//! What launchers and schedulers write into a process's environment: its rank, how many there are,
+//! which attempt it is. Pure: it reads a copy of an environment, whoever's that is.
+
+use crate::domain::names::check_name;
+use crate::limits::NAME_CHARS_MAX;
+
+/// Variables that place a process in its run, of the first that says it: torchrun and its kin, Open
+/// MPI, MPICH and its kin, Slurm; `LOCAL_RANK` alone where one host is all there is. Slurm comes late,
+/// since a launcher under `srun` has its number of the node and gives its workers numbers of their own.
+const RANKS: [(&str, &str); 5] = [
+    ("RANK", "WORLD_SIZE"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+    ("SLURM_PROCID", "SLURM_NTASKS"),
+    ("LOCAL_RANK", "LOCAL_WORLD_SIZE"),
+];
+/// Which launch it was, beside these.
+const LAUNCHES: [&str; 6] = [
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_RESTART_COUNT",
+    "TORCHELASTIC_RUN_ID",
+    "TORCHELASTIC_RESTART_COUNT",
+];
+/// torchrun's run id where nobody chose one: every such run's, so that it names none.
+const NO_RUN_ID: &str = "none";
+
+/// What an environment says of a launch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Launch {
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Launch {
+    /// By `/proc/PID/environ`: `NAME=VALUE`, each ended by a zero byte.
+    pub fn in_environ(environ: &[u8]) -> Launch {
+        Launch::by(|name| variable(environ, name))
+    }
+
+    /// By `lookup`, which knows the value of a variable.
+    pub fn by(lookup: impl Fn(&str) -> Option<String>) -> Launch {
+        let names = RANKS.iter().flat_map(|(rank, size)| [*rank, *size]).chain(LAUNCHES);
+        let known = names.filter_map(|name| Some((name, lookup(name).filter(|value| !value.is_empty())?)));
+        Launch { variables: known.collect() }
+    }
+
+    /// Which of all it is.
+    pub fn rank(&self) -> Option<u32> {
+        RANKS.iter().find_map(|(rank, _)| self.number(rank))
+    }
+
+    /// How many there are, by whoever gave it its rank; of a process without one, by nobody.
+    pub fn world_size(&self) -> Option<u32> {
+        let (_, size) = RANKS.iter().find(|(rank, _)| self.number(rank).is_some())?;
+        self.number(size).filter(|size| *size > 0)
+    }
+
+    /// Whether a process with this environment was given a place of its own by the one it came from,
+    /// whose environment is `from`. A child has its parent's place until a launcher says otherwise.
+    pub fn is_placed_anew(&self, from: &Launch) -> bool {
+        // A launcher may itself have a number that one of its workers has by chance.
+        let places = RANKS.iter().map(|(rank, _)| *rank).chain(["TORCHELASTIC_RUN_ID"]);
+        self.rank().is_some() && places.into_iter().any(|name| self.get(name) != from.get(name))
+    }
+
+    /// The key of its attempt: the scheduler's job, task and restart, `slurm:77_3.0`; else the
+    /// launcher's run and restart, `torchelastic:9f1c.2`.
+    pub fn attempt_id(&self) -> Option<String> {
+        let restart = |name: &str| self.number(name).unwrap_or(0);
+        let of_job = || {
+            let task = self.get("SLURM_ARRAY_TASK_ID").map(|task| format!("_{task}")).unwrap_or_default();
+            // All tasks of an array share this one, and the task tells them apart.
+            let job = self.get("SLURM_ARRAY_JOB_ID").filter(|_| !task.is_empty()).or(self.get("SLURM_JOB_ID"))?;
+            Some(format!("slurm:{job}{task}.{}", restart("SLURM_RESTART_COUNT")))
+        };
+        let of_launch = || {
+            let run = self.get("TORCHELASTIC_RUN_ID").filter(|run| *run != NO_RUN_ID)?;
+            Some(format!("torchelastic:{run}.{}", restart("TORCHELASTIC_RESTART_COUNT")))
+        };
+        of_job().or_else(of_launch).filter(|key| check_name("the key", key, NAME_CHARS_MAX).is_ok())
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn number(&self, name: &str) -> Option<u32> {
+        self.get(name)?.trim().parse().ok()
+    }
+}
+
+/// The value of `name` in an environment as `/proc` shows it.
+pub(super) fn variable(environ: &[u8], name: &str) -> Option<String> {
+    let found = environ.split(|byte| *byte == 0).find_map(|entry| {
+        let rest = entry.strip_prefix(name.as_bytes())?;
+        rest.strip_prefix(b"=")
+    });
+    found.map(|value| String::from_utf8_lossy(value).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn launch(text: &str) -> Launch {
+        Launch::in_environ(text.replace(' ', "\0").as_bytes())
+    }
+
+    #[test]
+    fn the_rank_is_the_one_given_last() {
+        for (environ, rank, size) in [
+            ("RANK=3 WORLD_SIZE=8 LOCAL_RANK=3", Some(3), Some(8)),
+            ("SLURM_PROCID=1 SLURM_NTASKS=2", Some(1), Some(2)),
+            ("SLURM_PROCID=1 SLURM_NTASKS=2 RANK=9 WORLD_SIZE=16 LOCAL_RANK=1", Some(9), Some(16)),
+            ("SLURM_PROCID=0 SLURM_NTASKS=4 OMPI_COMM_WORLD_RANK=2 OMPI_COMM_WORLD_SIZE=4", Some(2), Some(4)),
+            ("PMI_RANK=5 PMI_SIZE=6", Some(5), Some(6)),
+            ("LOCAL_RANK=1 LOCAL_WORLD_SIZE=2", Some(1), Some(2)),
+            ("RANK=one WORLD_SIZE=2 LOCAL_RANK=1", Some(1), None),
+            ("RANK= WORLD_SIZE=2", None, None),
+            ("RANK=-1", None, None),
+            ("WORLD_SIZE=8 SLURM_NTASKS=8", None, None),
+            ("RANK=0 WORLD_SIZE=0", Some(0), None),
+            ("PRANK=1 RANKS=2", None, None),
+            ("", None, None),
+        ] {
+            assert_eq!((launch(environ).rank(), launch(environ).world_size()), (rank, size), "{environ}");
+        }
+    }
+
+    #[test]
+    fn the_attempts_key_is_the_schedulers_else_the_launchers() {
+        for (environ, key) in [
+            ("SLURM_JOB_ID=77", Some("slurm:77.0")),
+            ("SLURM_JOB_ID=77 SLURM_RESTART_COUNT=2", Some("slurm:77.2")),
+            ("SLURM_JOB_ID=78 SLURM_ARRAY_JOB_ID=77 SLURM_ARRAY_TASK_ID=3", Some("slurm:77_3.0")),
+            ("SLURM_JOB_ID=78 TORCHELASTIC_RUN_ID=ab TORCHELASTIC_RESTART_COUNT=1", Some("slurm:78.0")),
+            ("TORCHELASTIC_RUN_ID=ab TORCHELASTIC_RESTART_COUNT=1", Some("torchelastic:ab.1")),
+            ("TORCHELASTIC_RUN_ID=ab", Some("torchelastic:ab.0")),
+            ("TORCHELASTIC_RUN_ID=none TORCHELASTIC_RESTART_COUNT=1", None),
+            ("TORCHELASTIC_RUN_ID=a\tb", None),
+            ("RANK=1", None),
+        ] {
+            assert_eq!(launch(environ).attempt_id().as_deref(), key, "{environ}");
+        }
+        let long = format!("TORCHELASTIC_RUN_ID={}", "x".repeat(NAME_CHARS_MAX));
+        assert_eq!(launch(&long).attempt_id(), None);
+    }
+
+    #[test]
+    fn a_child_with_its_parents_place_was_not_placed() {
+        for (from, own, anew) in [
+            ("", "RANK=0 WORLD_SIZE=2", true),
+            ("", "WORLD_SIZE=2", false),
+            ("RANK=1 WORLD_SIZE=2", "RANK=1 WORLD_SIZE=2", false),
+            // What a trainer sets for itself its children have, too.
+            ("RANK=1", "RANK=1 WORLD_SIZE=2 SLURM_JOB_ID=7", false),
+            ("SLURM_PROCID=0", "SLURM_PROCID=0 RANK=0 LOCAL_RANK=0", true),
+            ("RANK=0", "RANK=0 LOCAL_RANK=0 TORCHELASTIC_RUN_ID=none", true),
+            ("RANK=1", "", false),
+        ] {
+            assert_eq!(launch(own).is_placed_anew(&launch(from)), anew, "{from} -> {own}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_variable_is_passed_over() {
+        let environ = b"\0=\0RANK\0\xff\xfe=1\0LOCAL_RANK=4\0RANK=\xff";
+        assert_eq!(Launch::in_environ(environ).rank(), Some(4));
+        assert_eq!(variable(b"A=1\0A=2", "A").as_deref(), Some("1"), "the first counts, as for getenv");
+    }
+}

@@ -1,0 +1,410 @@
+//! Whether memory ran out: the kernel's counters of processes killed for want of it, before and after.
+//!
+//! In: a process, when it is first seen, and its exit. Out: the exit with what the counters say of
+//! it. They speak of SIGKILL alone, and of exit code 137, by which a shell passes on that its child
+//! had it. A rise of the process's own control group is proof; a rise of the whole host may have
+//! been anybody's; without a rise nothing is claimed.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+
+use runwatch_plugin::OomEvidence;
+
+use super::stat::StatFile;
+use crate::domain::liveness::Exit;
+use crate::limits::OOM_COUNTER_TRIES;
+
+const SIGKILL: i32 = 9;
+/// 128 + SIGKILL: what a shell makes of a child that was killed.
+const CODE_OF_SIGKILL: i32 = 137;
+/// The host's counter, for everybody to read (Linux 4.13).
+const VMSTAT: &str = "/proc/vmstat";
+/// Between two looks at a counter that may still rise.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Counts kills for want of memory from its making on.
+#[derive(Debug)]
+pub struct OomWatch {
+    /// The control groups the process was seen in, the last one last.
+    groups: Mutex<Vec<Group>>,
+    /// Of the whole host: the kill may have been anybody's.
+    host: Counter,
+}
+
+/// A control group, by its counters.
+#[derive(Debug, PartialEq, Eq)]
+struct Group {
+    /// Of the group's own processes.
+    own: Counter,
+    /// Of the groups below it, too: what a shell started may have a group of its own.
+    below: Option<Counter>,
+}
+
+/// A file with lines `oom_kill N` and `oom_group_kill N`, and their sum at the start.
+#[derive(Debug, PartialEq, Eq)]
+struct Counter {
+    file: PathBuf,
+    before: Option<u64>,
+}
+
+/// Where control groups can be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mount {
+    /// The group that is mounted there: not the first one in some containers.
+    root: String,
+    point: PathBuf,
+    version: Version,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+/// What a look at the counters says.
+enum Look {
+    /// This, and no later look will say more.
+    Settled(Option<OomEvidence>),
+    /// This, unless the group's counter is still to rise.
+    Open(Option<OomEvidence>),
+}
+
+impl OomWatch {
+    /// Counts for a child that is about to be started: until it is seen elsewhere
+    /// ([`OomWatch::notice`]) its group is this program's.
+    pub fn of_child() -> OomWatch {
+        let groups = Mutex::new(group_of("self").into_iter().collect());
+        OomWatch { groups, host: Counter::begin(VMSTAT.into()) }
+    }
+
+    /// Counts for the process `pid`.
+    pub fn of_process(pid: u32) -> OomWatch {
+        let watch = OomWatch { groups: Mutex::default(), host: Counter::begin(VMSTAT.into()) };
+        watch.notice(pid);
+        watch
+    }
+
+    /// Looks which group the process `pid` is in by now: `systemd-run`, `srun` and their kin move
+    /// themselves into another one before they start what they are asked to.
+    pub fn notice(&self, pid: u32) {
+        let group = group_of(&pid.to_string());
+        // After the group was read: in version 1 whatever exits is shown in the first group of all.
+        let lives = StatFile::of_process(pid).and_then(|file| file.read()).is_ok_and(|stat| !stat.is_leaving());
+        self.meet(group.filter(|_| lives));
+    }
+
+    /// The exit, with what the counters say of it. Waits some milliseconds where they may still
+    /// change; not for async code.
+    pub fn explain(&self, exit: Exit) -> Exit {
+        for _ in 0..OOM_COUNTER_TRIES {
+            match self.look(exit) {
+                Look::Settled(oom) => return Exit { oom, ..exit },
+                Look::Open(_) => std::thread::sleep(PAUSE),
+            }
+        }
+        Exit { oom: self.last_look(exit), ..exit }
+    }
+
+    /// The same for async code.
+    pub async fn explain_later(&self, exit: Exit) -> Exit {
+        for _ in 0..OOM_COUNTER_TRIES {
+            match self.look(exit) {
+                Look::Settled(oom) => return Exit { oom, ..exit },
+                Look::Open(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+        Exit { oom: self.last_look(exit), ..exit }
+    }
+
+    fn last_look(&self, exit: Exit) -> Option<OomEvidence> {
+        match self.look(exit) {
+            Look::Settled(oom) | Look::Open(oom) => oom,
+        }
+    }
+
+    fn look(&self, exit: Exit) -> Look {
+        let by_shell = exit.code == Some(CODE_OF_SIGKILL);
+        if exit.signal != Some(SIGKILL) && !by_shell {
+            return Look::Settled(None);
+        }
+        let groups = self.groups();
+        let group = groups.last();
+        let (own, below) = match group {
+            Some(group) => (group.own.rose(), group.below.as_ref().and_then(Counter::rose)),
+            None => (None, None),
+        };
+        if own == Some(true) || (by_shell && below == Some(true)) {
+            return Look::Settled(Some(OomEvidence::Confirmed));
+        }
+        match self.host.rose() {
+            // The host counts every kill at once, so there was none.
+            Some(false) => Look::Settled(None),
+            Some(true) => Look::Open(Some(OomEvidence::Probable)),
+            None if group.is_none() => Look::Settled(None),
+            None => Look::Open(below.filter(|rose| *rose).map(|_| OomEvidence::Probable)),
+        }
+    }
+
+    fn meet(&self, group: Option<Group>) {
+        let Some(group) = group else { return };
+        let mut groups = self.groups();
+        match groups.iter().position(|known| known.own.file == group.own.file) {
+            // Its numbers of then are the ones to compare with.
+            Some(place) => {
+                let known = groups.remove(place);
+                groups.push(known);
+            }
+            None => groups.push(group),
+        }
+    }
+
+    fn groups(&self) -> MutexGuard<'_, Vec<Group>> {
+        self.groups.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Counter {
+    fn begin(file: PathBuf) -> Counter {
+        let before = kills(&file);
+        Counter { file, before }
+    }
+
+    /// Whether it rose; `None` where it cannot be read, or could not.
+    fn rose(&self) -> Option<bool> {
+        Some(kills(&self.file)? > self.before?)
+    }
+}
+
+/// The memory control group of a process, by its name in `/proc`. Hosts without control groups have none.
+fn group_of(process: &str) -> Option<Group> {
+    static MOUNTS: OnceLock<Vec<Mount>> = OnceLock::new();
+    let mounts = MOUNTS.get_or_init(|| mounts(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()));
+    group_in(&std::fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?, mounts)
+}
+
+/// The group that counts in `groups` (`/proc/PID/cgroup`): of version 1 where its memory controller
+/// is mounted, and of version 2 where it counts. The first file is of the group's own processes
+/// (Linux 5.2 for version 2; always for version 1), the second has the groups below in it.
+fn group_in(groups: &str, mounts: &[Mount]) -> Option<Group> {
+    groups.lines().find_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        let version = match controllers {
+            "" => Version::Two,
+            listed if listed.split(',').any(|controller| controller == "memory") => Version::One,
+            _ => return None,
+        };
+        let folder = mounts.iter().filter(|mount| mount.version == version).find_map(|mount| mount.folder(path))?;
+        let counter = |name: &str| Some(Counter::begin(folder.join(name))).filter(|counter| counter.before.is_some());
+        match version {
+            Version::One => Some(Group { own: counter("memory.oom_control")?, below: None }),
+            Version::Two => {
+                let below = counter("memory.events")?;
+                match counter("memory.events.local") {
+                    Some(own) => Some(Group { own, below: Some(below) }),
+                    None => Some(Group { own: below, below: None }),
+                }
+            }
+        }
+    })
+}
+
+/// Where memory control groups are mounted, by `/proc/self/mountinfo`.
+fn mounts(text: &str) -> Vec<Mount> {
+    text.lines()
+        .filter_map(|line| {
+            let (place, kind) = line.split_once(" - ")?;
+            let mut place = place.split(' ').skip(3);
+            let (root, point) = (place.next()?, place.next()?);
+            let mut kind = kind.split(' ');
+            let version = match (kind.next()?, kind.nth(1)?) {
+                ("cgroup2", _) => Version::Two,
+                ("cgroup", options) if options.split(',').any(|option| option == "memory") => Version::One,
+                _ => return None,
+            };
+            Some(Mount { root: unescaped(root), point: unescaped(point).into(), version })
+        })
+        .collect()
+}
+
+impl Mount {
+    /// The folder of the group `path`, if it lies below what is mounted here.
+    fn folder(&self, path: &str) -> Option<PathBuf> {
+        let inside = path.strip_prefix(self.root.trim_end_matches('/'))?;
+        if !(inside.is_empty() || inside.starts_with('/')) || inside.split('/').any(|part| part == "..") {
+            return None;
+        }
+        Some(self.point.join(inside.trim_start_matches('/')))
+    }
+}
+
+/// `mountinfo` writes a space as `\040`, and its kin alike.
+fn unescaped(text: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(text.to_owned(), |text, (code, sign)| text.replace(code, sign))
+}
+
+/// The sum of the lines `oom_kill N` and `oom_group_kill N` (a whole group at once) of `file`.
+fn kills(file: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let number = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+    Some(number("oom_kill ")?.saturating_add(number("oom_group_kill ").unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counters in a folder of the test's own.
+    struct Fakes(tempfile::TempDir);
+
+    impl Fakes {
+        fn new() -> Fakes {
+            Fakes(tempfile::tempdir().expect("a folder"))
+        }
+
+        fn write(&self, name: &str, kills: u64) -> PathBuf {
+            let file = self.0.path().join(name);
+            std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+            std::fs::write(&file, format!("oom 1\noom_kill_disable 0\noom_kill {kills}\n")).expect("a file");
+            file
+        }
+
+        fn mounts(&self) -> Vec<Mount> {
+            let point = self.0.path().display();
+            mounts(&format!(
+                "41 31 0:38 / {point}/two rw,relatime - cgroup2 cgroup2 rw\n\
+                 35 31 0:32 / {point}/one rw,relatime shared:9 - cgroup cgroup rw,memory\n\
+                 36 31 0:33 / {point}/devices rw,relatime - cgroup cgroup rw,devices\n"
+            ))
+        }
+
+        fn watch(&self, groups: &str) -> OomWatch {
+            let host = Counter::begin(self.0.path().join("vmstat"));
+            OomWatch { groups: Mutex::new(group_in(groups, &self.mounts()).into_iter().collect()), host }
+        }
+    }
+
+    const KILLED: Exit = Exit { signal: Some(SIGKILL), code: None, core: false, oom: None };
+    const BY_SHELL: Exit = Exit { code: Some(CODE_OF_SIGKILL), signal: None, core: false, oom: None };
+
+    #[test]
+    fn only_a_sigkill_beside_a_counter_that_rose_is_blamed_on_memory() {
+        let fakes = Fakes::new();
+        let group = fakes.write("one/job/memory.oom_control", 3);
+        fakes.write("vmstat", 10);
+        let watch = fakes.watch("4:memory:/job\n");
+        assert_eq!(watch.explain(KILLED).oom, None);
+        fakes.write("vmstat", 11);
+        for exit in [KILLED, BY_SHELL] {
+            assert_eq!(watch.explain(exit).oom, Some(OomEvidence::Probable));
+        }
+        fakes.write("one/job/memory.oom_control", 4);
+        for exit in [KILLED, BY_SHELL] {
+            assert_eq!(watch.explain(exit).oom, Some(OomEvidence::Confirmed));
+        }
+        for exit in [Exit::signal(15), Exit::code(1), Exit::code(0), Exit::default()] {
+            assert_eq!(watch.explain(exit), exit);
+        }
+        std::fs::remove_file(&group).expect("removed");
+        assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Probable), "its group is gone");
+    }
+
+    #[test]
+    fn without_any_counter_nothing_is_claimed() {
+        let fakes = Fakes::new();
+        assert_eq!(fakes.watch("").explain(KILLED), KILLED);
+        // A group whose counter stands still, on a host that tells nothing.
+        fakes.write("one/job/memory.oom_control", 3);
+        assert_eq!(fakes.watch("4:memory:/job\n").explain(KILLED), KILLED);
+    }
+
+    #[tokio::test]
+    async fn a_counter_that_rises_late_is_waited_for() {
+        let fakes = std::sync::Arc::new(Fakes::new());
+        fakes.write("one/job/memory.oom_control", 3);
+        fakes.write("vmstat", 10);
+        let watch = fakes.watch("4:memory:/job\n");
+        fakes.write("vmstat", 11);
+        let late = std::sync::Arc::clone(&fakes);
+        let (explained, ()) = tokio::join!(watch.explain_later(KILLED), async move {
+            tokio::time::sleep(PAUSE * 2).await;
+            late.write("one/job/memory.oom_control", 4);
+        });
+        assert_eq!(explained.oom, Some(OomEvidence::Confirmed));
+    }
+
+    #[test]
+    fn a_kill_in_a_group_below_is_a_shells_child_and_not_the_process_itself() {
+        let fakes = Fakes::new();
+        fakes.write("two/job/memory.events", 5);
+        fakes.write("two/job/memory.events.local", 1);
+        fakes.write("vmstat", 10);
+        let watch = fakes.watch("0::/job\n");
+        fakes.write("two/job/memory.events", 6);
+        fakes.write("vmstat", 11);
+        assert_eq!(watch.explain(BY_SHELL).oom, Some(OomEvidence::Confirmed));
+        assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Probable));
+        fakes.write("two/job/memory.events.local", 2);
+        assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Confirmed));
+    }
+
+    #[test]
+    fn a_group_that_is_killed_as_a_whole_counts() {
+        let fakes = Fakes::new();
+        let file = fakes.write("two/job/memory.events", 5);
+        let watch = fakes.watch("0::/job\n");
+        std::fs::write(&file, "oom 1\noom_kill 5\noom_group_kill 1\n").expect("a file");
+        assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Confirmed));
+    }
+
+    #[test]
+    fn the_group_it_was_last_seen_in_counts() {
+        let fakes = Fakes::new();
+        fakes.write("two/session/memory.events", 0);
+        fakes.write("two/scope/memory.events", 7);
+        fakes.write("vmstat", 0);
+        let watch = fakes.watch("0::/session\n");
+        watch.meet(group_in("0::/scope\n", &fakes.mounts()));
+        watch.meet(None);
+        // Somebody else of the session.
+        fakes.write("two/session/memory.events", 1);
+        fakes.write("vmstat", 1);
+        assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Probable));
+        fakes.write("two/scope/memory.events", 8);
+        assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Confirmed));
+        watch.meet(group_in("0::/session\n", &fakes.mounts()));
+        assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Confirmed), "counted from when it was first met");
+    }
+
+    #[test]
+    fn the_counter_of_either_version_is_found() {
+        let fakes = Fakes::new();
+        let file = |groups: &str| group_in(groups, &fakes.mounts()).map(|group| group.own.file);
+        let two = fakes.write("two/user.slice/job/memory.events", 0);
+        assert_eq!(file("0::/user.slice/job\n"), Some(two));
+        let one = fakes.write("one/job/memory.oom_control", 0);
+        assert_eq!(file("5:cpu,cpuacct:/job\n4:memory:/job\n0::/\n"), Some(one));
+        for groups in ["0::/elsewhere\n", "0::/../user.slice/job\n", "", "no line\n"] {
+            assert_eq!(file(groups), None, "{groups}");
+        }
+    }
+
+    #[test]
+    fn a_container_has_its_own_group_mounted() {
+        let [mount] = &mounts("9 8 0:3 /docker/a1 /sys/fs/cgroup\\040x ro - cgroup2 cgroup2 rw\n")[..] else {
+            panic!("one mount")
+        };
+        assert_eq!(mount.folder("/docker/a1/job"), Some("/sys/fs/cgroup x/job".into()));
+        assert_eq!(mount.folder("/docker/a1"), Some("/sys/fs/cgroup x/".into()));
+        assert_eq!(mount.folder("/docker/a12"), None);
+    }
+
+    #[test]
+    fn the_kernels_own_counter_is_read() {
+        assert!(kills(Path::new(VMSTAT)).is_some());
+    }
+}
