@@ -118,6 +118,8 @@ pub const CANCEL_WINDOW: Duration = Duration::from_secs(600);
 pub const COMMAND_CHARS_MAX: usize = 2000;
 /// Processes that a run left behind, listed in a message; more than a person would look at one by one.
 pub const LEFTOVERS_MAX: usize = 32;
+/// Files followed for one sender, and files whose mark one run keeps: a look at each costs about 5 µs.
+pub const FOLLOWED_FILES_MAX: usize = 256;
 /// How long `run` waits for the engine to write down that its command began or ended (contract: 5 s).
 pub const LIFECYCLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long `run` waits at its end for delivery by an engine it carries (contract: 10 s).

@@ -9,6 +9,7 @@ pub mod check;
 pub mod deadlines;
 pub mod delivery;
 pub mod event;
+pub mod following;
 pub mod freshness;
 pub mod health;
 pub mod incident;
