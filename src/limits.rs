@@ -130,6 +130,8 @@ pub const LEFTOVERS_MAX: usize = 32;
 /// How long processes that a run left behind may take to go by themselves before they are listed: a
 /// worker that saw its parent go is gone within milliseconds.
 pub const LEFTOVERS_WAIT: Duration = Duration::from_millis(500);
+/// Files followed for one sender, and files whose mark one run keeps: a look at each costs about 5 µs.
+pub const FOLLOWED_FILES_MAX: usize = 256;
 /// How long `run` waits for the engine to write down that its command began or ended (contract: 5 s).
 pub const LIFECYCLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long `run` waits at its end for delivery by an engine it carries (contract: 10 s).

@@ -13,10 +13,11 @@ use actix::Message;
 use crate::domain::change::{ProbeObserved, RunChange, WatchRequest};
 use crate::domain::delivery::{Delivery, Settlement};
 use crate::domain::event::{EventBatch, Refused};
+use crate::domain::following::FileMark;
 use crate::domain::incident::Incident;
 use crate::domain::intake::AcceptedBatch;
 use crate::domain::liveness::Sighting;
-use crate::domain::names::RunId;
+use crate::domain::names::{Name, RunId};
 use crate::domain::observation::Observed;
 use crate::domain::run::{RunFacts, RunVerdict};
 use crate::domain::status::{RunView, SinkView, StatusView};
@@ -119,6 +120,16 @@ pub struct GetCounts;
 #[derive(Message)]
 #[rtype(result = "Arc<Vec<(RunId, RunFacts)>>")]
 pub struct GetFacts;
+
+/// a source → Aggregator: how far a file was read for a run.
+#[derive(Message)]
+#[rtype(result = "Option<FileMark>")]
+pub struct GetMark {
+    /// The run's name.
+    pub run: Name,
+    /// The file, as it was asked for.
+    pub path: Arc<str>,
+}
 
 /// StatusBoard → HealthEvaluator.
 #[derive(Message)]

@@ -9,9 +9,10 @@ use runwatch_plugin::RunState;
 use crate::domain::check::Transition;
 use crate::domain::delivery::{Delivery, Settlement};
 use crate::domain::event::{EventBatch, Refused};
+use crate::domain::following::FileMark;
 use crate::domain::incident::Incident;
 use crate::domain::liveness::{ProbeTarget, Sighting};
-use crate::domain::names::RunKey;
+use crate::domain::names::{Name, RunKey};
 use crate::domain::run::{RunFacts, RunVerdict};
 use crate::domain::status::{RunView, StatusView};
 use crate::domain::team::SinkKey;
@@ -75,6 +76,18 @@ pub trait Board: Send + Sync {
     /// # Errors
     /// The journal cannot be read.
     async fn incidents(&self, query: IncidentQuery) -> Result<Vec<Incident>, JournalError>;
+    /// How far the file at `path` was read for the run, as far as the engine remembers.
+    ///
+    /// # Errors
+    /// The engine is stopping, or is being built anew.
+    async fn kept_mark(&self, _run: &Name, _path: &Arc<str>) -> Result<Option<FileMark>, IntakeError> {
+        Ok(None)
+    }
+    /// Another number after each rebuild of the engine from its journal: what was taken since it was
+    /// last written is forgotten then, and whoever feeds it from a file begins at the kept mark.
+    fn life(&self) -> u64 {
+        0
+    }
 }
 
 /// Which incidents are asked for.

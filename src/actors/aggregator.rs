@@ -10,7 +10,7 @@ use super::outlet::Outlet;
 use crate::clock::Clock;
 use crate::domain::aggregate::AggregateMachine;
 use crate::domain::event::Refused;
-use crate::messages::{AttemptsClosed, BatchObserved, Drain, EventsAccepted, FactsCheckpointed, GetFacts};
+use crate::messages::{AttemptsClosed, BatchObserved, Drain, EventsAccepted, FactsCheckpointed, GetFacts, GetMark};
 
 /// Keeps what each run sent.
 pub struct Aggregator {
@@ -90,6 +90,14 @@ impl Handler<GetFacts> for Aggregator {
 
     fn handle(&mut self, _: GetFacts, _: &mut Context<Self>) -> Self::Result {
         MessageResult(Arc::new(self.machine.facts(self.clock.now())))
+    }
+}
+
+impl Handler<GetMark> for Aggregator {
+    type Result = MessageResult<GetMark>;
+
+    fn handle(&mut self, asked: GetMark, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.machine.kept_mark(&asked.run, &asked.path))
     }
 }
 

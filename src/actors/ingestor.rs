@@ -41,7 +41,7 @@ impl Handler<IngestBatch> for Ingestor {
     fn handle(&mut self, message: IngestBatch, _: &mut Context<Self>) -> Self::Result {
         let (batch, mut rejected) = self.machine.take(message.batch);
         let accepted = batch.events.len();
-        if accepted == 0 {
+        if accepted == 0 && batch.mark.is_none() {
             return Box::pin(async move { Taken { accepted, rejected } });
         }
         let (aggregator, refused_later) = (self.aggregator.clone(), self.refused_later.clone());

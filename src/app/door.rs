@@ -1,5 +1,6 @@
 //! The doors of an engine: the way in, and the way to look.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -10,11 +11,13 @@ use super::Parts;
 use crate::actors::outlet::Outlet;
 use crate::clock::Clock;
 use crate::domain::event::EventBatch;
+use crate::domain::following::FileMark;
 use crate::domain::incident::Incident;
+use crate::domain::names::Name;
 use crate::domain::status::{RunView, StatusView};
 use crate::domain::team::SinkKey;
 use crate::limits::BATCHES_IN_FLIGHT_MAX;
-use crate::messages::{GetRuns, GetStatus, IngestBatch};
+use crate::messages::{GetMark, GetRuns, GetStatus, IngestBatch};
 use crate::ports::{Board, IncidentQuery, Intake, IntakeError, Journal, JournalError, Origin, Taken};
 
 /// The way into an engine, and the way to look at it; the same through every rebuild.
@@ -25,6 +28,7 @@ pub struct Door {
     journal: Arc<dyn Journal>,
     pub(super) settled: Arc<Notify>,
     empty: StatusView,
+    lives: AtomicU64,
 }
 
 /// The stages that the outside talks to.
@@ -33,6 +37,7 @@ pub(super) struct Outlets {
     pub(super) ingest: Outlet<IngestBatch>,
     pub(super) status: Outlet<GetStatus>,
     pub(super) runs: Outlet<GetRuns>,
+    pub(super) marks: Outlet<GetMark>,
 }
 
 /// Deliveries of one sink that are not settled.
@@ -56,10 +61,12 @@ impl Door {
             journal: parts.journal.clone(),
             settled,
             empty: StatusView::not_ready(now, "the engine is being built"),
+            lives: AtomicU64::new(0),
         }
     }
 
     pub(super) fn open(&self, outlets: Outlets) {
+        self.lives.fetch_add(1, Ordering::AcqRel);
         if let Ok(mut open) = self.open.write() {
             *open = Some(outlets);
         }
@@ -135,5 +142,15 @@ impl Board for Door {
 
     async fn incidents(&self, query: IncidentQuery) -> Result<Vec<Incident>, JournalError> {
         self.journal.incidents(query).await
+    }
+
+    async fn kept_mark(&self, run: &Name, path: &Arc<str>) -> Result<Option<FileMark>, IntakeError> {
+        let Some(outlets) = self.outlets() else { return Err(IntakeError::Closed) };
+        let asked = GetMark { run: run.clone(), path: path.clone() };
+        outlets.marks.hand_over(asked).await.map_err(|_| IntakeError::Closed)
+    }
+
+    fn life(&self) -> u64 {
+        self.lives.load(Ordering::Acquire)
     }
 }

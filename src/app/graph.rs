@@ -65,6 +65,7 @@ impl Graph {
             ingest: Outlet::to(&ingestor.addr),
             status: Outlet::to(&board.addr),
             runs: Outlet::to(&board.addr),
+            marks: Outlet::to(&aggregator.addr),
         };
         let drains: Vec<(&'static str, Outlet<Drain>)> = vec![
             ("ingestor", Outlet::to(&ingestor.addr)),

@@ -32,6 +32,8 @@ pub struct RunChange {
     pub verdict: RunVerdict,
     /// What messages say beside it.
     pub story: Story,
+    /// It was read as history: written down and shown, told to nobody.
+    pub history: bool,
 }
 
 /// How an attempt ended.

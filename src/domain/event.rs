@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::following::{FileMark, Followed};
 use super::names::Name;
 
 /// One batch of events as a source read them, with the bytes they were read from.
@@ -18,6 +19,10 @@ pub struct EventBatch {
     pub events: Vec<Event>,
     /// Lines that were refused before they became events: for the count.
     pub unreadable: usize,
+    /// How far the file they were read from is read with them.
+    pub mark: Option<FileMark>,
+    /// The batch is history, and this is when it was received as far as that can be told.
+    pub history: Option<Timestamp>,
 }
 
 /// One telemetry record. What is absent is `None`, never zero.
@@ -99,6 +104,10 @@ pub enum Meaning {
     ProcessStarted(Box<ProcessStarted>),
     /// A process of the run ended under `runwatch run`. Only from this user's socket.
     ProcessEnded(ProcessEnded),
+    /// A file of the run is followed from now on. Made in the engine alone.
+    Followed(Box<Followed>),
+    /// A file of the run is no longer followed. Made in the engine alone.
+    Unfollowed,
 }
 
 /// What `run_started` says.
@@ -252,8 +261,18 @@ impl Meaning {
     pub fn refreshes(&self) -> bool {
         !matches!(
             self,
-            Meaning::Heartbeat | Meaning::ThreadReport(_) | Meaning::ProcessStarted(_) | Meaning::ProcessEnded(_)
+            Meaning::Heartbeat
+                | Meaning::ThreadReport(_)
+                | Meaning::ProcessStarted(_)
+                | Meaning::ProcessEnded(_)
+                | Meaning::Followed(_)
+                | Meaning::Unfollowed
         )
+    }
+
+    /// Whether the engine says it of its own work, so that the run sent nothing.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Meaning::Followed(_) | Meaning::Unfollowed)
     }
 
     /// Whether the event is progress of a run that never sent a step.
@@ -310,7 +329,7 @@ impl EventBatch {
 
     /// Whether there is nothing to tell the engine.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.unreadable == 0
+        self.events.is_empty() && self.unreadable == 0 && self.mark.is_none()
     }
 
     /// The text at `range`, if it lies in the batch.

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::event::{Event, EventBatch, Meaning, Refused};
+use super::following::FileMark;
 use super::names::{Name, RunId, RunKey};
 use super::team::{self, Team};
 use crate::limits::{LABEL_CHARS_MAX, LABELS_PER_RUN_MAX, RUNS_MAX};
@@ -21,6 +24,10 @@ pub struct AcceptedBatch {
     pub new_runs: Vec<(RunId, RunKey)>,
     /// Runs that went over to another team: their place is taken by a new one.
     pub moved: Vec<RunId>,
+    /// How far a followed file is read with it, and the run that keeps the mark.
+    pub mark: Option<(RunId, FileMark)>,
+    /// The batch is history, and this is when it was received as far as that can be told.
+    pub history: Option<Timestamp>,
 }
 
 impl AcceptedBatch {
@@ -29,12 +36,16 @@ impl AcceptedBatch {
         if self.events.len() <= events {
             return vec![self];
         }
-        let AcceptedBatch { text, events: all, runs, new_runs, moved } = self;
+        let AcceptedBatch { text, events: all, runs, new_runs, moved, mark, history } = self;
         let mut parts: Vec<AcceptedBatch> = Vec::with_capacity(all.len().div_ceil(events));
         let mut pairs = all.into_iter().zip(runs).peekable();
         while pairs.peek().is_some() {
             let (events, runs) = pairs.by_ref().take(events).unzip();
-            parts.push(AcceptedBatch { text: text.clone(), events, runs, ..AcceptedBatch::default() });
+            parts.push(AcceptedBatch { text: text.clone(), events, runs, history, ..AcceptedBatch::default() });
+        }
+        // Whatever of the batch is kept, the mark is not ahead of it.
+        if let Some(last) = parts.last_mut() {
+            last.mark = mark;
         }
         if let Some(first) = parts.first_mut() {
             (first.new_runs, first.moved) = (new_runs, moved);
@@ -108,7 +119,7 @@ impl IntakeMachine {
 
     /// Finds each event's run, and refuses what there is no room for.
     pub fn take(&mut self, batch: EventBatch) -> (AcceptedBatch, Vec<Refused>) {
-        let mut accepted = AcceptedBatch { text: batch.text, ..AcceptedBatch::default() };
+        let mut accepted = AcceptedBatch { text: batch.text, history: batch.history, ..AcceptedBatch::default() };
         let mut refused = Vec::new();
         accepted.runs.reserve(batch.events.len());
         let mut kept = batch.events;
@@ -125,6 +136,7 @@ impl IntakeMachine {
         self.accepted += kept.len() as u64;
         self.refused += (refused.len() + batch.unreadable) as u64;
         accepted.events = kept;
+        accepted.mark = batch.mark.and_then(|mark| Some((*self.by_name.get(&mark.run)?, mark)));
         (accepted, refused)
     }
 
@@ -132,6 +144,7 @@ impl IntakeMachine {
         let (asked, labels, begins) = match &event.meaning {
             Meaning::RunStarted(started) => (&started.team, &started.labels, false),
             Meaning::ProcessStarted(started) => (&started.team, &started.labels, true),
+            Meaning::Followed(followed) => (&followed.team, &followed.labels, false),
             _ => return self.run_named(&event.run, batch),
         };
         check_labels(labels)?;

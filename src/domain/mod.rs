@@ -10,6 +10,7 @@ pub mod deadlines;
 pub mod delivery;
 pub mod ending;
 pub mod event;
+pub mod following;
 pub mod freshness;
 pub mod health;
 pub mod incident;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::event::{Expect, ProcessEnded, ProcessStarted, ThreadReport};
 use super::names::{Name, RunId, RunKey};
-use super::time::Now;
+use super::time::{Moment, Now};
 use std::time::Duration;
 
 /// What one batch came to.
@@ -14,6 +14,8 @@ use std::time::Duration;
 pub struct Observed {
     /// When the batch was received.
     pub at: Now,
+    /// The batch is history, received at `at` as far as that can be told, and read at this moment.
+    pub history: Option<Moment>,
     /// What it said of each attempt, in order. A run stands twice where the batch began a new attempt.
     pub runs: Vec<RunObserved>,
 }
@@ -152,6 +154,10 @@ pub enum Report {
     PhaseEnded,
     /// The run went over to another team.
     Moved,
+    /// A file of the run is followed from now on.
+    Followed(Expect),
+    /// A file of the run is no longer followed.
+    Unfollowed,
 }
 
 impl RunObserved {

@@ -8,6 +8,7 @@ use runwatch_plugin::{RunState, Subject};
 
 use super::check::Alert;
 use super::event::Expect;
+use super::following::FileMark;
 use super::freshness::{Bounds, FreshnessStatus};
 use super::liveness::{Exit, Liveness, ProcessIdentity};
 use super::names::{Name, RunKey};
@@ -61,6 +62,10 @@ pub struct RunFacts {
     pub series: Vec<SeriesFacts>,
     /// The last event as JSON: `type`, `ts`, `step`, `data`.
     pub last_event: Option<String>,
+    /// What was received says nothing of now: it is history, or nobody follows the run any more.
+    pub past: bool,
+    /// How far each file that feeds the run was read.
+    pub files: Vec<FileMark>,
 }
 
 /// One process of an attempt.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::envs::EnvTable;
 use super::feed::Feeds;
+use super::following::Files;
 use super::report;
 use crate::domain::event::{Event, Expect, Meaning, RunStarted};
 use crate::domain::names::{Name, RunKey};
@@ -25,6 +26,8 @@ pub(super) struct RunEntry {
     pub(super) closed_at: Option<Moment>,
     pub(super) dirty: bool,
     pub(super) attempt: Attempt,
+    /// The files that feed it; they outlive an attempt.
+    pub(super) files: Files,
 }
 
 /// Its latest attempt.
@@ -52,6 +55,10 @@ pub(super) struct Attempt {
     pub(super) series_hint: usize,
     pub(super) feeds: Feeds,
     pub(super) last_event: Option<LastEvent>,
+    /// It was heard of while it ran, and not only in the history of a file.
+    pub(super) live: bool,
+    /// What was received last says nothing of now.
+    pub(super) past: bool,
 }
 
 /// What `run_started` was recognised by, so that a repeated line is not a restart.
@@ -79,7 +86,14 @@ pub(super) struct Facts {
 
 impl RunEntry {
     pub(super) fn new(key: RunKey) -> RunEntry {
-        RunEntry { key, open: false, closed_at: None, dirty: false, attempt: Attempt::default() }
+        RunEntry {
+            key,
+            open: false,
+            closed_at: None,
+            dirty: false,
+            attempt: Attempt::default(),
+            files: Files::default(),
+        }
     }
 
     pub(super) fn env_count(&self) -> usize {
@@ -155,10 +169,11 @@ impl RunEntry {
     }
 
     /// Takes an event of the attempt.
-    pub(super) fn take(&mut self, event: &Event, host: &Name, now: Now, observed: &mut RunObserved) {
+    pub(super) fn take(&mut self, event: &Event, host: &Name, now: Now, history: bool, observed: &mut RunObserved) {
         self.dirty = true;
         let attempt = &mut self.attempt;
-        attempt.events += 1;
+        attempt.note_time(event, now, history);
+        attempt.events += u64::from(!event.meaning.is_ours());
         if event.meaning.refreshes() {
             attempt.refresh(event, now, observed);
         }
@@ -205,6 +220,8 @@ impl RunEntry {
             groups: attempt.envs.facts(now),
             series: series.collect(),
             last_event: attempt.last_event.as_ref().map(LastEvent::to_json),
+            past: attempt.past,
+            files: self.files.marks().to_vec(),
         }
     }
 
@@ -231,6 +248,8 @@ impl RunEntry {
             envs: EnvTable::restore(&facts.groups, now),
             series: facts.series.into_iter().map(|series| (series.series, at(series.last_at), series.events)).collect(),
             feeds: Feeds::with_lost(facts.lost_events),
+            live: facts.events > 0 && !facts.past,
+            past: facts.past,
             facts: Some(Box::new(Facts {
                 labels: facts.labels,
                 command: facts.command,
@@ -244,7 +263,8 @@ impl RunEntry {
             })),
             ..Attempt::default()
         };
-        RunEntry { key: facts.key, open, closed_at: (!open).then_some(now.moment), dirty: false, attempt }
+        let files = Files::restored(facts.files);
+        RunEntry { key: facts.key, open, closed_at: (!open).then_some(now.moment), dirty: false, attempt, files }
     }
 }
 
@@ -273,7 +293,7 @@ impl Attempt {
     }
 
     fn refresh(&mut self, event: &Event, now: Now, observed: &mut RunObserved) {
-        self.last = Some(now.moment);
+        self.last = self.last.max(Some(now.moment));
         observed.received = true;
         if let Some(ts) = event.ts {
             self.skew_us = Some(now.utc.as_microsecond().saturating_sub(ts.as_microsecond()));
@@ -315,7 +335,7 @@ impl Attempt {
     }
 
     fn note_series(&mut self, event: &Event, now: Now) {
-        if matches!(event.meaning, Meaning::ProcessStarted(_) | Meaning::ProcessEnded(_)) {
+        if matches!(event.meaning, Meaning::ProcessStarted(_) | Meaning::ProcessEnded(_)) || event.meaning.is_ours() {
             return;
         }
         let hinted = self.series.get(self.series_hint).is_some_and(|(name, ..)| *name == event.series);

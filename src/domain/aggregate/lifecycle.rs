@@ -13,6 +13,7 @@ impl Attempt {
             Meaning::RunStarted(started) => self.note_started(event, started, now, observed),
             Meaning::ProcessStarted(started) => self.note_process(event, started, host, observed),
             Meaning::ProcessEnded(_) => self.wrapped = None,
+            Meaning::Followed(followed) => self.note_followed(followed, observed),
             Meaning::RunFinished { .. } => self.finished = true,
             Meaning::PhaseStarted { phase, .. } => self.edit().phase = Some(phase.clone()),
             Meaning::PhaseEnded => self.edit().phase = None,

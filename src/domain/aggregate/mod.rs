@@ -4,6 +4,7 @@
 mod attempt;
 mod envs;
 mod feed;
+mod following;
 mod lifecycle;
 
 use super::event::{Event, Meaning, Refused};
@@ -51,7 +52,9 @@ impl AggregateMachine {
 
     /// Applies a batch.
     pub fn apply(&mut self, batch: &AcceptedBatch, now: Now) -> AggregateEffects {
-        let mut work = Work::default();
+        let mut work = Work { history: batch.history.is_some(), ..Work::default() };
+        let read = now;
+        let now = batch.history.map_or(read, |at| read.back_at(read.moment_of(at.min(read.utc))));
         for (run, key) in &batch.new_runs {
             *self.slot(*run) = Some(RunEntry::new(key.clone()));
         }
@@ -66,7 +69,7 @@ impl AggregateMachine {
         for (place, (event, run)) in batch.events.iter().zip(&batch.runs).enumerate() {
             self.apply_one(place, *run, event, now, &mut work);
         }
-        for (index, event) in work.last_of {
+        for (index, event) in std::mem::take(&mut work.last_of) {
             let last = evidence(batch, &batch.events[event]);
             if let Some(Some(entry)) = self.runs.get_mut(work.observed[index].run.0 as usize) {
                 entry.attempt.keep(last.clone());
@@ -74,15 +77,12 @@ impl AggregateMachine {
             work.observed[index].update.last_event = Some(last);
         }
         if !work.observed.is_empty() && self.checkpoint_due.is_none() {
-            self.checkpoint_due = Some((now.moment + CHECKPOINT_INTERVAL).round_up());
+            self.checkpoint_due = Some((read.moment + CHECKPOINT_INTERVAL).round_up());
         }
-        let facts = work.lifecycle.iter().filter_map(|run| {
-            let entry = self.runs.get_mut(run.0 as usize)?.as_mut()?;
-            entry.dirty = false;
-            Some(entry.facts(now))
-        });
-        let facts = facts.collect();
-        AggregateEffects { observed: Observed { at: now, runs: work.observed }, refused: work.refused, facts }
+        self.keep_mark(batch, read);
+        let facts = self.facts_at_once(&work, read);
+        let history = work.history.then_some(read.moment);
+        AggregateEffects { observed: Observed { at: now, history, runs: work.observed }, refused: work.refused, facts }
     }
 
     /// An attempt has ended by the evaluator's word: what comes later may open a new one.
@@ -91,7 +91,8 @@ impl AggregateMachine {
             && entry.attempt.number == attempt
         {
             entry.open = false;
-            entry.closed_at = Some(now.moment);
+            // What was read as history ended when it did, not when it was read.
+            entry.closed_at = entry.attempt.last.filter(|_| entry.attempt.past).or(Some(now.moment));
         }
     }
 
@@ -109,7 +110,7 @@ impl AggregateMachine {
         let dirty = self.runs.iter_mut().flatten().filter(|entry| entry.dirty);
         dirty
             .map(|entry| {
-                entry.dirty = false;
+                entry.clean();
                 entry.facts(now)
             })
             .collect()
@@ -139,6 +140,10 @@ impl AggregateMachine {
             work.refuse(event, "the run is not known".to_owned());
             return;
         };
+        // What a run said live is not said again by the history of a file that is followed later.
+        if work.history && entry.attempt.live {
+            return;
+        }
         let opening = entry.opening(event, &self.host, now);
         let room_for_env = self.envs < ENVS_MAX;
         if let Err(error) = entry.has_room(event, opening.is_some(), room_for_env) {
@@ -152,7 +157,7 @@ impl AggregateMachine {
         let index = work.observation(run, &mut entry.attempt);
         let observed = &mut work.observed[index];
         let envs_before = entry.env_count();
-        entry.take(event, &self.host, now, observed);
+        entry.take(event, &self.host, now, work.history, observed);
         self.envs += entry.env_count() - envs_before;
         if begins_or_ends(&event.meaning) && !work.lifecycle.contains(&run) {
             work.lifecycle.push(run);
@@ -172,6 +177,8 @@ struct Work {
     refused: Vec<Refused>,
     /// Runs that said they begin or end.
     lifecycle: Vec<RunId>,
+    /// The batch is history.
+    history: bool,
 }
 
 impl Work {
@@ -210,6 +217,8 @@ fn begins_or_ends(meaning: &Meaning) -> bool {
             | Meaning::ProcessEnded(_)
             | Meaning::RunFinished { .. }
             | Meaning::RunFailed { .. }
+            | Meaning::Followed(_)
+            | Meaning::Unfollowed
     )
 }
 
@@ -249,6 +258,8 @@ fn report(event: &Event, host: &Name) -> Option<Report> {
         Meaning::Resumed => Some(Report::Resumed),
         Meaning::PhaseStarted { lease, .. } => Some(Report::PhaseStarted { lease: *lease }),
         Meaning::PhaseEnded => Some(Report::PhaseEnded),
+        Meaning::Followed(followed) => Some(Report::Followed(followed.declared.clone())),
+        Meaning::Unfollowed => Some(Report::Unfollowed),
         Meaning::Telemetry | Meaning::Heartbeat | Meaning::Log => None,
     }
 }

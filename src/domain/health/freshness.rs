@@ -20,7 +20,7 @@ impl RunHealth {
     /// An event that refreshes freshness was received.
     pub(super) fn touch(&mut self, now: Now, timers: &mut Timers, changed: &mut Changed) {
         let first = self.last.is_none();
-        self.last = Some(now.moment);
+        self.last = self.last.max(Some(now.moment));
         self.promised = true;
         if let Some(since) = self.stalled_since.take() {
             self.stalled_for += now.moment.since(since);
@@ -135,13 +135,15 @@ impl RunHealth {
         }
         self.startup_missed = true;
         self.status = FreshnessStatus::Waiting;
-        let reason = format!("no event within {} of the start", secs(self.startup));
+        let of = if self.past.is_some() { "our first look" } else { "the start" };
+        let reason = format!("no event within {} of {of}", secs(self.startup));
         self.run_transition(CheckKind::Startup, Health::Unknown, Health::Critical, "missed", now, reason, changed);
     }
 
     pub(super) fn startup_deadline(&self) -> Option<Moment> {
-        let armed = self.promised && self.last.is_none() && !self.startup_missed && self.may_go_on();
-        armed.then(|| self.began + self.startup)
+        let armed = self.promised && !self.startup_missed && self.may_go_on();
+        let from = self.past.map(|past| past.since).or(self.last.is_none().then_some(self.began));
+        from.filter(|_| armed).map(|from| from + self.startup)
     }
 
     /// The announced environments are due.
@@ -174,7 +176,7 @@ impl RunHealth {
     }
 
     pub(super) fn missing_deadline(&self) -> Option<Moment> {
-        let armed = !self.announced.is_empty() && !self.missing_judged && self.may_go_on();
+        let armed = !self.announced.is_empty() && !self.missing_judged && self.may_go_on() && self.past.is_none();
         armed.then(|| self.began + self.startup)
     }
 
@@ -242,7 +244,7 @@ impl RunHealth {
 
     /// Whether silence counts against the run.
     pub(super) fn is_judged(&self) -> bool {
-        self.may_go_on() && self.paused.is_none() && self.last.is_some()
+        self.may_go_on() && self.paused.is_none() && self.last.is_some() && self.past.is_none()
     }
 
     /// Whether more is to be expected of it: a process that was seen to end explains every silence.

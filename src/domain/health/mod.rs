@@ -5,6 +5,7 @@
 mod end;
 mod freshness;
 mod liveness;
+mod past;
 mod restore;
 mod run;
 mod threads;
@@ -81,7 +82,10 @@ impl HealthMachine {
         let mut effects = HealthEffects::default();
         let now = observed.at;
         for seen in observed.runs {
-            self.observe(seen, now, &mut effects);
+            self.observe(seen, observed.history, now, &mut effects);
+        }
+        if observed.history.is_some() {
+            past::untold(&mut effects);
         }
         effects
     }
@@ -143,7 +147,7 @@ impl HealthMachine {
         &mut self.runs[index]
     }
 
-    fn observe(&mut self, mut seen: RunObserved, now: Now, effects: &mut HealthEffects) {
+    fn observe(&mut self, mut seen: RunObserved, history: Option<Moment>, now: Now, effects: &mut HealthEffects) {
         if let Some(opened) = seen.opened.take() {
             let old = self.slot(seen.run).take();
             if let Some(mut old) = old {
@@ -156,6 +160,7 @@ impl HealthMachine {
         }
         let run = self.runs.get_mut(seen.run.0 as usize).and_then(Option::as_mut);
         if let Some(run) = run.filter(|run| run.attempt == seen.attempt) {
+            run.place_in_time(&mut seen, history, now, &mut self.timers, effects);
             run.observe(seen, now, &mut self.timers, effects);
         }
     }

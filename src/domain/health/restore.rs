@@ -3,6 +3,7 @@
 use runwatch_plugin::Health;
 
 use super::liveness::ProcessHealth;
+use super::past::Past;
 use super::run::RunHealth;
 use super::threads::ThreadHealth;
 use super::timers::Timers;
@@ -38,7 +39,8 @@ impl RunHealth {
         run.story.step = facts.step;
         run.story.max_steps = facts.max_steps;
         run.story.last_at = facts.last_at;
-        run.progressed = facts.step.is_some() || facts.last_at.is_some();
+        run.progressed = !facts.past && (facts.step.is_some() || facts.last_at.is_some());
+        run.past = facts.past.then(|| Past::since(now.moment));
         run.last = facts.last_at.map(|at| now.moment_of(at));
         for group in &facts.groups {
             if let Some(n_envs) = group.n_envs {
@@ -55,7 +57,10 @@ impl RunHealth {
             run.take_up(verdict, facts.command.is_some(), identity, now, timers, effects);
         }
         if run.open {
-            if run.last.is_some() && matches!(run.status, FreshnessStatus::Waiting | FreshnessStatus::NotWatched) {
+            if run.past.is_none()
+                && run.last.is_some()
+                && matches!(run.status, FreshnessStatus::Waiting | FreshnessStatus::NotWatched)
+            {
                 run.status = FreshnessStatus::Live;
             }
             run.rearm_all(now, timers);

@@ -7,6 +7,7 @@ use runwatch_plugin::{Health, RunState, Subject};
 
 use super::HealthEffects;
 use super::liveness::ProcessHealth;
+use super::past::Past;
 use super::threads::ThreadHealth;
 use super::timers::{Owner, Timers};
 use crate::domain::change::{AttemptEnd, RunChange, Story, Watch, WatchRequest};
@@ -39,6 +40,7 @@ pub(super) struct RunHealth {
     pub(super) declared: Expect,
     pub(super) expect: Expect,
     pub(super) promised: bool,
+    pub(super) past: Option<Past>,
     pub(super) last: Option<Moment>,
     pub(super) status: FreshnessStatus,
     pub(super) startup_missed: bool,
@@ -109,6 +111,7 @@ impl RunHealth {
             declared: Expect::default(),
             expect: Expect::default(),
             promised: opened.promised,
+            past: None,
             last: None,
             status: if opened.promised { FreshnessStatus::Waiting } else { FreshnessStatus::NotWatched },
             startup_missed: false,
@@ -156,7 +159,7 @@ impl RunHealth {
             for place in seen.envs {
                 self.touch_env(place, now, timers, &mut changed);
             }
-            if seen.progressed && !self.progressed {
+            if seen.progressed && !self.progressed && self.past.is_none() {
                 self.progressed = true;
                 changed.progressed = true;
             }
@@ -212,6 +215,8 @@ impl RunHealth {
             Report::PhaseStarted { lease } => self.lease(lease.map(|lease| now.moment + lease), now, timers),
             Report::PhaseEnded => self.lease(None, now, timers),
             Report::Moved => self.moved(now, changed),
+            Report::Followed(declared) => self.followed(declared, now, timers, changed),
+            Report::Unfollowed => self.unfollowed(now, timers, changed),
         }
     }
 
@@ -254,6 +259,7 @@ impl RunHealth {
                 silent_envs: self.silent_envs(),
                 ..self.story.clone()
             },
+            history: false,
         });
     }
 
@@ -304,6 +310,7 @@ impl RunHealth {
             () if self.finished_at.is_some() => RunState::Running,
             () if silent && self.process.is_alive() => RunState::Hung,
             () if silent => RunState::Lost,
+            () if self.past.is_some() && !self.process.is_alive() => RunState::Waiting,
             () if self.status == FreshnessStatus::Slow => RunState::Slow,
             () if self.last.is_some() || self.process.is_alive() => RunState::Running,
             () => RunState::Waiting,

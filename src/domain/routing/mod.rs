@@ -96,6 +96,9 @@ impl RoutingMachine {
     /// A run changed.
     pub fn on_change(&mut self, change: &RunChange) -> RoutingEffects {
         let mut effects = RoutingEffects::default();
+        if change.history {
+            return effects;
+        }
         let recovered = change.progressed || change.ended.is_some_and(|ended| ended.state == RunState::Finished);
         if recovered {
             self.recover(change, &mut effects);

@@ -1,6 +1,7 @@
 //! The machines together, on a virtual clock: events and sightings in, notifications out.
 
 mod attempts;
+mod following;
 mod incidents;
 mod records;
 mod teams;
@@ -115,7 +116,10 @@ impl Night {
     /// One event, `ms` into the night.
     fn send(&mut self, ms: i64, event: Event) {
         self.until(ms);
-        let batch = EventBatch::of(event);
+        self.send_batch(EventBatch::of(event));
+    }
+
+    fn send_batch(&mut self, batch: EventBatch) {
         let (batch, refused) = self.intake.take(batch);
         assert_eq!(refused, []);
         let effects = self.aggregate.apply(&batch, self.now());

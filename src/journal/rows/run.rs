@@ -11,6 +11,7 @@ use super::Bad;
 use super::words::{
     AlertRow, BoundsRow, Each, ExitRow, ExpectRow, FreshnessWord, LivenessRow, NameRow, ProcessRow, RunKeyRow, row,
 };
+use crate::domain::following::FileMark;
 use crate::domain::run::{EnvFacts, GroupFacts, Member, RunFacts, RunVerdict, SeriesFacts, ThreadVerdict};
 
 /// Bytes of one environment in the blob: its number (u32), when an event of it was last received
@@ -24,6 +25,12 @@ row!(MemberRow = Member {
 });
 
 row!(SeriesRow = SeriesFacts { copied { last_at: Timestamp, events: u64 } into { series: NameRow } each {} });
+
+row!(FileMarkRow = FileMark {
+    copied { dev: u64, inode: u64, offset: u64, lines: u64, head: u64, history_until: u64 }
+    into { run: NameRow, path: NameRow }
+    each { life: Option<NameRow> }
+});
 
 row!(ThreadRow = ThreadVerdict {
     copied { tid: Option<u32>, clean: bool, at: Timestamp }
@@ -65,6 +72,10 @@ struct FactsRow {
     groups: Vec<GroupRow>,
     series: Vec<SeriesRow>,
     last_event: Option<String>,
+    #[serde(default)]
+    past: bool,
+    #[serde(default)]
+    files: Vec<FileMarkRow>,
 }
 
 /// [`RunVerdict`].
@@ -118,6 +129,8 @@ pub(in crate::journal) fn write_facts(facts: RunFacts) -> Result<(String, Option
         groups: groups.collect(),
         series: facts.series.each(),
         last_event: facts.last_event,
+        past: facts.past,
+        files: facts.files.each(),
     };
     Ok((serde_json::to_string(&row)?, blob))
 }
@@ -155,6 +168,8 @@ pub(in crate::journal) fn read_facts(body: &[u8], envs: Option<&[u8]>) -> Result
         groups,
         series: row.series.each(),
         last_event: row.last_event,
+        past: row.past,
+        files: row.files.each(),
     })
 }
 

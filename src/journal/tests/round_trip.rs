@@ -17,6 +17,7 @@ use crate::domain::incident::Incident;
 use crate::domain::liveness::{DeathCause, Exit, Liveness, UnknownWhy};
 use crate::domain::names::{Name, RunKey};
 use crate::domain::run::{EnvFacts, GroupFacts, Member, RunFacts, RunVerdict};
+use crate::journal::rows::{read_facts, write_facts};
 use crate::ports::{Journal, Recovered};
 
 fn time() -> impl Strategy<Value = Timestamp> {
@@ -219,4 +220,15 @@ async fn a_hundred_thousand_environments_are_two_megabytes_at_most() {
     });
     assert!(bytes.await.unwrap() < 2_000_000);
     assert_eq!(journal.recover(1).await.unwrap().runs[0].facts, Some(many));
+}
+
+#[test]
+fn facts_from_before_files_were_followed_are_read() {
+    let written = facts("ppo", 1, 1);
+    let (body, envs) = write_facts(written.clone()).unwrap();
+    let mut body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let fields = body.as_object_mut().unwrap();
+    assert!(fields.remove("past").is_some() && fields.remove("files").is_some());
+    let read = read_facts(body.to_string().as_bytes(), envs.as_deref()).unwrap();
+    assert_eq!(read, RunFacts { past: false, files: Vec::new(), ..written });
 }

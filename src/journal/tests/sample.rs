@@ -12,6 +12,7 @@ use runwatch_plugin::{
 use crate::domain::check::{Alert, CheckKind, Transition};
 use crate::domain::delivery::{AttemptOutcome, Delivery, Settlement};
 use crate::domain::event::Expect;
+use crate::domain::following::FileMark;
 use crate::domain::freshness::{BoundSource, Bounds, FreshnessStatus};
 use crate::domain::incident::Incident;
 use crate::domain::liveness::{DeathCause, Exit, Liveness, ProcessIdentity, UnknownWhy};
@@ -174,6 +175,18 @@ pub(super) fn facts(run: &str, attempt: u32, s: i64) -> RunFacts {
         groups: vec![group(None, 0), group(Some("A"), 7), GroupFacts::default(), group(Some("B"), 1_000_000)],
         series: vec![SeriesFacts { series: "metrics".into(), last_at: at(s), events: 9 }],
         last_event: Some("{\"type\":\"metrics\",\"data\":{\"loss\":NaN}}".to_owned()),
+        past: true,
+        files: vec![FileMark {
+            run: run.into(),
+            path: "/runs/metrics.jsonl".into(),
+            dev: u64::MAX,
+            inode: 9,
+            offset: 1 << 40,
+            lines: 77,
+            head: u64::MAX,
+            history_until: 12,
+            life: Some("4711.1".into()),
+        }],
     }
 }
 

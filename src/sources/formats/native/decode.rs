@@ -17,6 +17,8 @@ pub(super) struct Source<'a> {
     pub(super) pinned: Option<&'a Name>,
     /// Whether the sender is this user, on the user's own socket.
     pub(super) trusted: bool,
+    /// The type of events that name none.
+    pub(super) series: Option<&'a str>,
 }
 
 /// Where a line's text will lie in the batch's text.
@@ -53,9 +55,10 @@ pub(super) fn event(
     source: Source<'_>,
     names: &mut Names,
 ) -> Result<Event, String> {
-    let (series, kind) = match named(&mut names.series, Field::Type, fields, Kind::of)? {
-        Some(found) => found,
-        None => {
+    let (series, kind) = match (named(&mut names.series, Field::Type, fields, Kind::of)?, source.series) {
+        (Some(found), _) => found,
+        (None, Some(series)) => names.series.get(series, Kind::of).map_err(|error| error.to_string())?,
+        (None, None) => {
             return Err("`type` is missing: say what kind of event it is, like \"type\":\"EPOCH_COMPLETED\"".to_owned());
         }
     };

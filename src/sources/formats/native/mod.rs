@@ -30,6 +30,9 @@ use self::scan::Field;
 /// Bytes of an ordinary line, to make room by: on the short side, since room is cheaper than growing.
 const LINE_BYTES_USUAL: usize = 128;
 
+/// The type of a file's lines that say none.
+const FILE_SERIES: &str = "metrics";
+
 /// A reader of the native format. It keeps names between readings, so that each is made once: one
 /// reader a connection or worker.
 #[derive(Debug, Default)]
@@ -50,12 +53,17 @@ impl NativeFormat {
         let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
         let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
         if first == Some(&b'[') {
-            return self.array(body, Source { pinned, trusted });
+            return self.array(body, Source { pinned, trusted, series: None });
         }
         if first == Some(&b'{')
             && let Some(text) = document::one_object(body)
         {
-            return self.pieces(text, Source { pinned, trusted }, [(1, text)].into_iter(), Refusals::default());
+            return self.pieces(
+                text,
+                Source { pinned, trusted, series: None },
+                [(1, text)].into_iter(),
+                Refusals::default(),
+            );
         }
         self.read_lines(body, pinned, trusted)
     }
@@ -65,7 +73,17 @@ impl NativeFormat {
         let mut refused = Refusals::default();
         let text = document::utf8_lines(lines, &mut refused);
         let numbered = (1..).zip(document::lines(&text));
-        self.pieces(&text, Source { pinned, trusted }, numbered, refused)
+        self.pieces(&text, Source { pinned, trusted, series: None }, numbered, refused)
+    }
+
+    /// Reads lines of a file that somebody follows: any user may have written them, and one that
+    /// says no type is of type `metrics`.
+    pub fn read_file(&mut self, lines: &[u8], pinned: &Name) -> (EventBatch, Vec<Refused>) {
+        let mut refused = Refusals::default();
+        let text = document::utf8_lines(lines, &mut refused);
+        let numbered = (1..).zip(document::lines(&text));
+        let source = Source { pinned: Some(pinned), trusted: false, series: Some(FILE_SERIES) };
+        self.pieces(&text, source, numbered, refused)
     }
 
     fn array(&mut self, body: &[u8], source: Source<'_>) -> (EventBatch, Vec<Refused>) {
@@ -109,7 +127,7 @@ impl NativeFormat {
             Arc::from([text, &side].concat())
         };
         let refused = refused.list();
-        (EventBatch { text, events, unreadable: refused.len() }, refused)
+        (EventBatch { text, events, unreadable: refused.len(), ..EventBatch::default() }, refused)
     }
 }
 

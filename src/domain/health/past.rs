@@ -1,0 +1,109 @@
+//! What was received and says nothing of now: history of a file that is followed, and runs that
+//! nobody follows any more. Their silence is not judged; what history came to is told to nobody.
+
+use super::HealthEffects;
+use super::run::{Changed, RunHealth};
+use super::timers::Timers;
+use crate::domain::event::Expect;
+use crate::domain::freshness::FreshnessStatus;
+use crate::domain::observation::{Report, RunObserved};
+use crate::domain::time::{Moment, Now};
+
+/// Nothing of now was received yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Past {
+    /// Since when we look.
+    pub(super) since: Moment,
+    /// The process that history named, with the thread to watch, and when: a live line makes it ours.
+    claim: Option<(u32, Option<u32>, Moment)>,
+}
+
+impl Past {
+    pub(super) fn since(since: Moment) -> Past {
+        Past { since, claim: None }
+    }
+}
+
+/// What history came to is written down, and told to nobody.
+pub(super) fn untold(effects: &mut HealthEffects) {
+    for change in &mut effects.changes {
+        change.history = true;
+        change.transitions.clear();
+    }
+}
+
+impl RunHealth {
+    /// Notes whether the observation says something of now. `history` is when it was read, if it is
+    /// history. What can only be asked of a process that lives is taken out of it.
+    pub(super) fn place_in_time(
+        &mut self,
+        seen: &mut RunObserved,
+        history: Option<Moment>,
+        now: Now,
+        timers: &mut Timers,
+        effects: &mut HealthEffects,
+    ) {
+        if let Some(read) = history {
+            // Followed before its history was read: it began when that says.
+            self.began = self.began.min(now.moment);
+            let past = self.past.get_or_insert(Past::since(read));
+            past.since = read;
+            seen.reports.retain(|report| match report {
+                Report::Process { pid, tid } => {
+                    past.claim = Some((*pid, *tid, now.moment));
+                    false
+                }
+                Report::Thread { .. } | Report::ProcessElsewhere => false,
+                _ => true,
+            });
+        } else if seen.received
+            && let Some(past) = self.past.take()
+        {
+            self.resumed = Some(now.moment);
+            for place in &self.envs {
+                let status = &mut timers.status[place.slot.index()];
+                if *status == FreshnessStatus::Waiting {
+                    *status = FreshnessStatus::Live;
+                }
+            }
+            self.rearm_all(now, timers);
+            if let Some((pid, tid, claimed)) = past.claim {
+                self.claim(pid, tid, now.back_at(claimed), effects);
+            }
+        }
+    }
+
+    /// A file of the run is followed from now on: telemetry is promised.
+    pub(super) fn followed(&mut self, declared: Expect, now: Now, timers: &mut Timers, changed: &mut Changed) {
+        if !self.open {
+            return;
+        }
+        changed.noted = true;
+        self.promised = true;
+        if declared != Expect::default() {
+            self.declared = declared;
+        }
+        self.set_bounds();
+        if self.status == FreshnessStatus::NotWatched {
+            self.status = FreshnessStatus::Waiting;
+        }
+        if let Some(past) = &mut self.past {
+            past.since = now.moment;
+        }
+        self.rearm_all(now, timers);
+    }
+
+    /// Nobody follows the run any more: silence is no longer its own.
+    pub(super) fn unfollowed(&mut self, now: Now, timers: &mut Timers, changed: &mut Changed) {
+        if !self.open {
+            return;
+        }
+        changed.noted = true;
+        self.promised = false;
+        self.past.get_or_insert(Past::since(now.moment));
+        if !self.status.health().is_unhealthy() {
+            self.status = FreshnessStatus::NotWatched;
+        }
+        self.disarm(timers);
+    }
+}
