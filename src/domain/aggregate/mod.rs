@@ -4,7 +4,9 @@
 mod attempt;
 mod envs;
 mod feed;
+mod groups;
 mod lifecycle;
+mod series;
 
 use super::event::{Event, Meaning, Refused};
 use super::intake::AcceptedBatch;
@@ -147,7 +149,7 @@ impl AggregateMachine {
         }
         if let Some(because) = opening {
             self.envs -= entry.env_count();
-            entry.begin(because, now);
+            entry.begin(event, because, now);
         }
         let index = work.observation(run, &mut entry.attempt);
         let observed = &mut work.observed[index];
@@ -203,14 +205,16 @@ impl Work {
 }
 
 fn begins_or_ends(meaning: &Meaning) -> bool {
-    matches!(
+    let named = matches!(
         meaning,
         Meaning::RunStarted(_)
+            | Meaning::GroupStarted(_)
             | Meaning::ProcessStarted(_)
             | Meaning::ProcessEnded(_)
             | Meaning::RunFinished { .. }
             | Meaning::RunFailed { .. }
-    )
+    );
+    named || meaning.finishes_group()
 }
 
 fn evidence(batch: &AcceptedBatch, event: &Event) -> LastEvent {
@@ -249,6 +253,8 @@ fn report(event: &Event, host: &Name) -> Option<Report> {
         Meaning::Resumed => Some(Report::Resumed),
         Meaning::PhaseStarted { lease, .. } => Some(Report::PhaseStarted { lease: *lease }),
         Meaning::PhaseEnded => Some(Report::PhaseEnded),
+        // A group's beginning and end are the attempt's to tell.
+        Meaning::GroupStarted(_) | Meaning::GroupProgress { .. } => None,
         Meaning::Telemetry | Meaning::Heartbeat | Meaning::Log => None,
     }
 }

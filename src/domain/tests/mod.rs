@@ -1,6 +1,7 @@
 //! The machines together, on a virtual clock: events and sightings in, notifications out.
 
 mod attempts;
+mod groups;
 mod incidents;
 mod records;
 mod teams;
