@@ -285,7 +285,7 @@ pub struct Thread {
 /// One group of environments, with what concerns its whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Group {
-    /// The run's one word.
+    /// Its own one word where it is known, else the run's.
     pub state: RunState,
     /// Freshness by the group's own events.
     pub freshness: Freshness,
@@ -334,6 +334,8 @@ pub struct Series {
     pub last_at: Timestamp,
     /// How many were received.
     pub events: u64,
+    /// How many came a minute, by the last minute; null where that cannot be told.
+    pub per_minute: Option<f64>,
 }
 
 /// One unhealthy check.

@@ -175,7 +175,12 @@ fn sheet(run: &wire::Run) -> String {
     let mut series = Table::bare();
     for (name, seen) in &run.series {
         let events = if seen.events == 1 { "1 event".to_owned() } else { format!("{} events", seen.events) };
-        series.row(vec![(PLAIN, clean(name)), (PLAIN, events), (PLAIN, format!("last {} s ago", seen.age_s))]);
+        series.row(vec![
+            (PLAIN, clean(name)),
+            (PLAIN, events),
+            (PLAIN, rate(seen)),
+            (PLAIN, format!("last {} s ago", seen.age_s)),
+        ]);
     }
     section(&mut text, "events", &series);
     let mut alerts = Table::bare();
@@ -193,6 +198,15 @@ fn sheet(run: &wire::Run) -> String {
         line(&mut text, &format!("  {}", clean(&event.to_string())));
     }
     text
+}
+
+/// How often events of a type came of late: by the second where that reads better.
+fn rate(series: &wire::Series) -> String {
+    match series.per_minute {
+        Some(per_minute) if per_minute >= 60.0 => format!("{:.1}/s", per_minute / 60.0),
+        Some(per_minute) => format!("{per_minute:.1}/min"),
+        None => String::new(),
+    }
 }
 
 fn section(text: &mut String, title: &str, table: &Table) {
@@ -223,7 +237,8 @@ fn facts(run: &wire::Run) -> Table {
         fact("member", format!("{}, {}", place(member), member.freshness.status));
     }
     if run.step.is_some() || run.max_steps.is_some() {
-        fact("step", steps(run));
+        let left = run.eta_s.map(|s| format!(", about {} left", span(s))).unwrap_or_default();
+        fact("step", format!("{}{left}", steps(run)));
     }
     if let Some(episodes) = run.episodes {
         fact("episodes", episodes.to_string());
@@ -292,8 +307,11 @@ fn environments(run: &wire::Run) -> Table {
             (Some(worst), Some(mean)) => format!("worst {worst} s, mean {mean} s"),
             _ => "none seen".to_owned(),
         };
+        let state = group.and_then(|group| run.groups.get(group)).map(|group| group.state);
+        // A word of its own is worth its room.
+        let own = state.filter(|state| *state != run.state).map(|state| format!(" ({state})")).unwrap_or_default();
         let words = format!("{} ok, {} warn, {} bad", summary.ok, summary.warn, summary.bad);
-        table.row(vec![(PLAIN, name), (PLAIN, words), (PLAIN, ages)]);
+        table.row(vec![(PLAIN, name + &own), (PLAIN, words), (PLAIN, ages)]);
         let mut unwell: Vec<_> = envs.iter().filter(|(_, env)| env.status.as_deref() != Some("OK")).collect();
         // Never seen first, then the oldest.
         unwell.sort_by(|(_, a), (_, b)| {
@@ -328,6 +346,12 @@ pub(super) fn subject(alert: &wire::Alert) -> String {
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     clean(&if parts.is_empty() { alert.check.clone() } else { format!("{} of {}", alert.check, parts.join(" of ")) })
+}
+
+/// A span as people read it.
+fn span(seconds: f64) -> String {
+    let span = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    crate::domain::run::format_runtime(span, false)
 }
 
 /// A time to the second.

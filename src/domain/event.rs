@@ -42,6 +42,8 @@ pub struct Event {
     pub env: Option<u32>,
     /// The group that environment sits in, or the event is about.
     pub group: Option<Name>,
+    /// Whether naming a group is enough to make it.
+    pub groups: GroupRule,
     /// The member that sent it.
     pub rank: Option<u32>,
     /// The sender's host.
@@ -62,6 +64,16 @@ pub struct Event {
     pub data: Option<Range<u32>>,
 }
 
+/// When a group that an event names is one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum GroupRule {
+    /// As soon as an event names it.
+    #[default]
+    OnceNamed,
+    /// Once it said that it started; until then an event of it refreshes the run alone.
+    OnceStarted,
+}
+
 /// What an event's type means to runwatch. Everything that is not reserved is `Telemetry`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Meaning {
@@ -69,6 +81,15 @@ pub enum Meaning {
     Telemetry,
     /// `run_started`.
     RunStarted(Box<RunStarted>),
+    /// A group's training began: the group joins the attempt, or begins the next one.
+    GroupStarted(Box<GroupStarted>),
+    /// A group did more episodes; with the last of them it is finished.
+    GroupProgress {
+        /// Episodes it has done, the ones before a resume included.
+        episodes: u64,
+        /// Where it is done.
+        max_episodes: Option<u64>,
+    },
     /// `run_finished`, with its summary as JSON text.
     RunFinished {
         /// The run's own words on how it went, as JSON text.
@@ -129,6 +150,21 @@ pub struct RunStarted {
     pub max_steps: Option<u64>,
     /// What the run expects of itself.
     pub expect: Expect,
+}
+
+/// What a group says when its training begins.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GroupStarted {
+    /// Labels of the run, as this group has them.
+    pub labels: BTreeMap<String, String>,
+    /// How many environments the group will have.
+    pub n_envs: u32,
+    /// Episodes that were done before it was resumed.
+    pub first_episode: u64,
+    /// Where it is done, counted from the very first episode.
+    pub max_episodes: Option<u64>,
+    /// Which of several processes says so.
+    pub rank: Option<u32>,
 }
 
 /// Bounds that a run declares of itself.
@@ -243,6 +279,7 @@ impl Event {
             ts: None,
             env: None,
             group: None,
+            groups: GroupRule::OnceNamed,
             rank: None,
             host: None,
             pid: None,
@@ -277,12 +314,25 @@ impl Meaning {
 
     /// Whether the event is progress of a run that never sent a step.
     pub fn is_progress(&self) -> bool {
-        self.refreshes() && !matches!(self, Meaning::Log | Meaning::Paused | Meaning::Resumed | Meaning::RunStarted(_))
+        let idle = matches!(
+            self,
+            Meaning::Log | Meaning::Paused | Meaning::Resumed | Meaning::RunStarted(_) | Meaning::GroupStarted(_)
+        );
+        self.refreshes() && !idle
     }
 
     /// Whether the answer to its batch waits for the journal.
     pub fn is_lifecycle(&self) -> bool {
-        !matches!(self, Meaning::Telemetry | Meaning::Heartbeat | Meaning::Log)
+        match self {
+            Meaning::Telemetry | Meaning::Heartbeat | Meaning::Log => false,
+            Meaning::GroupProgress { .. } => self.finishes_group(),
+            _ => true,
+        }
+    }
+
+    /// Whether it tells a group's last episode.
+    pub fn finishes_group(&self) -> bool {
+        matches!(self, Meaning::GroupProgress { episodes, max_episodes: Some(max) } if *max > 0 && episodes >= max)
     }
 }
 

@@ -143,6 +143,7 @@ impl IntakeMachine {
     fn run_of(&mut self, event: &Event, batch: &mut AcceptedBatch) -> Result<RunId, String> {
         let (asked, labels, begins) = match &event.meaning {
             Meaning::RunStarted(started) => (&started.team, &started.labels, false),
+            Meaning::GroupStarted(started) => (&None, &started.labels, false),
             Meaning::ProcessStarted(started) => (&started.team, &started.labels, true),
             Meaning::Followed(followed) => (&followed.team, &followed.labels, false),
             _ => return self.run_named(&event.run, batch),

@@ -18,6 +18,7 @@ pub mod intake;
 pub mod liveness;
 pub mod names;
 pub mod observation;
+pub mod pace;
 pub mod routing;
 pub mod run;
 pub mod status;

@@ -54,6 +54,8 @@ pub struct AttemptOpened {
     pub because: &'static str,
     /// Whether telemetry was promised by an earlier attempt that sent events.
     pub promised: bool,
+    /// Whether it goes on in the process of the attempt before.
+    pub same_process: bool,
 }
 
 /// An environment heard of for the first time.
@@ -79,6 +81,8 @@ pub struct Announced {
 pub struct FactsUpdate {
     /// How far it is.
     pub step: Option<u64>,
+    /// From which step on this attempt counts, where it says so.
+    pub from_step: Option<u64>,
     /// Where it is done.
     pub max_steps: Option<u64>,
     /// Its labels, when they changed.
@@ -125,6 +129,13 @@ pub enum Report {
     },
     /// The parent said its child has ended.
     ProcessEnded(ProcessEnded),
+    /// A group's training began in this attempt.
+    GroupStarted,
+    /// A group did its last episode.
+    GroupFinished {
+        /// The group.
+        group: Option<Name>,
+    },
     /// `run_finished`.
     Finished,
     /// `run_failed`.

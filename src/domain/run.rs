@@ -12,6 +12,7 @@ use super::following::FileMark;
 use super::freshness::{Bounds, FreshnessStatus};
 use super::liveness::{Exit, Liveness, ProcessIdentity};
 use super::names::{Name, RunKey};
+use super::pace::Pace;
 
 /// What a run's attempt sent, as the Aggregator holds it: shown in status, kept in the journal.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,8 +91,27 @@ pub struct GroupFacts {
     pub n_envs: Option<u32>,
     /// When an event of the group was last received.
     pub last_at: Option<Timestamp>,
+    /// What it said of its start and how far it is, where it did.
+    pub started: Option<GroupStart>,
     /// Its environments, in the order they were first seen.
     pub envs: Vec<EnvFacts>,
+}
+
+/// A group that said when it started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupStart {
+    /// When the sender says it did: the same again is the same line.
+    pub ts: Option<Timestamp>,
+    /// Which of several processes said so.
+    pub rank: Option<u32>,
+    /// Episodes that were done before it was resumed.
+    pub first_episode: u64,
+    /// Episodes done.
+    pub episodes: u64,
+    /// Where it is done.
+    pub max_episodes: Option<u64>,
+    /// When its last episode was told of.
+    pub finished_at: Option<Timestamp>,
 }
 
 /// One environment.
@@ -104,7 +124,7 @@ pub struct EnvFacts {
 }
 
 /// One type of event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SeriesFacts {
     /// The type.
     pub series: Name,
@@ -112,6 +132,8 @@ pub struct SeriesFacts {
     pub last_at: Timestamp,
     /// How many were received in this attempt.
     pub events: u64,
+    /// How many came a second over the last minute; `None` while that cannot be told.
+    pub per_second: Option<f64>,
 }
 
 /// What we make of an attempt, as the HealthEvaluator holds it: shown in status, kept in the journal.
@@ -141,6 +163,8 @@ pub struct RunVerdict {
     pub runtime: Duration,
     /// Wall time less stalls and pauses.
     pub active: Duration,
+    /// From where to where its steps went.
+    pub pace: Option<Pace>,
     /// When the attempt ended.
     pub ended_at: Option<Timestamp>,
     /// How its process ended.

@@ -1,6 +1,8 @@
 //! The read model: what `status`, the API and the dashboard show, folded from each stage's share.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod groups;
+
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,7 +13,8 @@ use super::freshness::{Bounds, FreshnessStatus};
 use super::incident::Incident;
 use super::liveness::{Exit, Liveness, ProcessIdentity};
 use super::names::{Name, RunId, RunKey};
-use super::run::{GroupFacts, Member, RunFacts, RunVerdict, ThreadVerdict};
+use super::pace;
+use super::run::{Member, RunFacts, RunVerdict, ThreadVerdict};
 use super::time::Now;
 
 /// The engine and all it watches, at one moment.
@@ -85,6 +88,8 @@ pub struct RunView {
     pub step: Option<u64>,
     /// Where it is done.
     pub max_steps: Option<u64>,
+    /// How long it will still take, where that can be told.
+    pub eta: Option<Duration>,
     /// Episodes done.
     pub episodes: Option<u64>,
     /// The phase it is in.
@@ -129,6 +134,8 @@ pub struct FreshnessView {
 pub struct GroupView {
     /// The group; `None` is "no group".
     pub group: Option<Name>,
+    /// Its own one word where it is known, else the run's.
+    pub state: RunState,
     /// Freshness of the group: of its last event.
     pub freshness: FreshnessView,
     /// Its environments, by number.
@@ -172,6 +179,8 @@ pub struct SeriesView {
     pub last_at: Timestamp,
     /// How many were received.
     pub events: u64,
+    /// How many came a second over the last minute, where that can be told.
+    pub per_second: Option<f64>,
 }
 
 /// One sink.
@@ -272,7 +281,10 @@ fn run_view(facts: RunFacts, verdict: RunVerdict, incident: Option<Incident>, un
     // Ages of an attempt that is over stand still at its end.
     let as_of = verdict.ended_at.unwrap_or(now.utc);
     let age = |at: Timestamp| Duration::try_from(as_of.duration_since(at)).unwrap_or_default();
-    let groups = group_views(&facts, &verdict, age);
+    let groups = groups::views(&facts, &verdict, as_of);
+    // Episodes of an earlier life of a resumed group took none of this attempt's time.
+    let before: u64 = facts.groups.iter().filter_map(|group| Some(group.started.as_ref()?.first_episode)).sum();
+    let eta = pace::eta(&facts, &verdict);
     RunView {
         freshness: FreshnessView {
             status: verdict.freshness,
@@ -283,7 +295,7 @@ fn run_view(facts: RunFacts, verdict: RunVerdict, incident: Option<Incident>, un
         },
         per_episode: facts
             .episodes
-            .and_then(|episodes| u32::try_from(episodes).ok())
+            .and_then(|episodes| u32::try_from(episodes.checked_sub(before)?).ok())
             .filter(|episodes| *episodes > 0)
             .map(|episodes| verdict.active / episodes),
         series: facts
@@ -294,6 +306,7 @@ fn run_view(facts: RunFacts, verdict: RunVerdict, incident: Option<Incident>, un
                 age: age(series.last_at),
                 last_at: series.last_at,
                 events: series.events,
+                per_second: series.per_second.filter(|_| verdict.ended_at.is_none()),
             })
             .collect(),
         run: facts.key.name,
@@ -312,6 +325,7 @@ fn run_view(facts: RunFacts, verdict: RunVerdict, incident: Option<Incident>, un
         active: verdict.active,
         step: facts.step,
         max_steps: facts.max_steps,
+        eta,
         episodes: facts.episodes,
         phase: facts.phase,
         skew_s: facts.skew_s,
@@ -330,57 +344,6 @@ fn members(mut members: Vec<Member>, process: Option<&ProcessIdentity>) -> Vec<M
         members.push(Member { host: Some(process.host.clone()), pid: Some(process.pid), rank: None, last_at: None });
     }
     members
-}
-
-fn group_views(facts: &RunFacts, verdict: &RunVerdict, age: impl Fn(Timestamp) -> Duration) -> Vec<GroupView> {
-    let status = |at: Timestamp| verdict.bounds.status(age(at));
-    let judged = !matches!(verdict.state, RunState::Paused);
-    let mut views: Vec<GroupView> = facts
-        .groups
-        .iter()
-        .map(|group| GroupView {
-            group: group.group.clone(),
-            freshness: FreshnessView {
-                status: group.last_at.map_or(FreshnessStatus::Waiting, &status),
-                age: group.last_at.map(&age),
-                last_at: group.last_at,
-                bounds: verdict.bounds,
-                startup: verdict.startup,
-            },
-            envs: announced_envs(group, &elsewhere(&facts.groups, group))
-                .into_iter()
-                .map(|(env, last_at)| {
-                    let word = last_at.filter(|_| judged).and_then(|at| status(at).env_word());
-                    (env, EnvView { status: word, age: last_at.map(&age), last_at })
-                })
-                .collect(),
-        })
-        .collect();
-    for (group, env) in &verdict.missing_envs {
-        if let Some(view) = views.iter_mut().find(|view| view.group == *group) {
-            view.envs.insert(*env, EnvView { status: Some("BAD"), age: None, last_at: None });
-        }
-    }
-    views
-}
-
-/// What the run announced as a whole may come in any group: the environments of the others.
-fn elsewhere(groups: &[GroupFacts], group: &GroupFacts) -> BTreeSet<u32> {
-    let others = groups.iter().filter(|other| group.group.is_none() && other.group.is_some());
-    others.flat_map(|other| &other.envs).map(|env| env.env).collect()
-}
-
-/// The environments that were seen, and, where more were announced, the ones still to come.
-fn announced_envs(group: &GroupFacts, elsewhere: &BTreeSet<u32>) -> BTreeMap<u32, Option<Timestamp>> {
-    let mut envs: BTreeMap<u32, Option<Timestamp>> =
-        group.envs.iter().map(|env| (env.env, Some(env.last_at))).collect();
-    let n_envs = group.n_envs.unwrap_or(0);
-    let is_seen = |env: &u32| envs.contains_key(env) || elsewhere.contains(env);
-    let seen = envs.len() + elsewhere.iter().filter(|env| !envs.contains_key(env)).count();
-    let short = (n_envs as usize).saturating_sub(seen);
-    let absent: Vec<u32> = (0..n_envs).filter(|env| !is_seen(env)).take(short).collect();
-    envs.extend(absent.into_iter().map(|env| (env, None)));
-    envs
 }
 
 impl RunView {

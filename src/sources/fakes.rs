@@ -169,6 +169,7 @@ pub(crate) fn quiet_run(name: &str, team: &str) -> RunView {
         per_episode: None,
         step: None,
         max_steps: None,
+        eta: None,
         episodes: None,
         phase: None,
         skew_s: None,
@@ -223,6 +224,7 @@ pub(crate) fn troubled_run() -> RunView {
     let dead = Liveness::Dead { cause: DeathCause::Reported, at: at(30.0) };
     let group = |group: Option<&str>, ages: &[(u32, Option<f64>)]| GroupView {
         group: group.map(Into::into),
+        state: RunState::Hung,
         freshness: freshness(FreshnessStatus::Stale, Some(7.04)),
         envs: envs(ages),
     };
@@ -263,6 +265,7 @@ pub(crate) fn troubled_run() -> RunView {
             age: Duration::from_millis(7_099),
             last_at: at(593.0),
             events: 900,
+            per_second: Some(1.5),
         }],
         alerts: vec![alert.clone()],
         incident: Some(incident(alert)),

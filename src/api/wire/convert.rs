@@ -102,7 +102,7 @@ impl Run {
         let threads: Vec<Thread> = view.threads.iter().map(Thread::of).collect();
         let groups = groups.into_iter().filter_map(|group| {
             let name = group.group.as_ref()?.to_string();
-            Some((name, Group::of(group, view, &liveness, &threads)))
+            Some((name, Group::of(group, &liveness, &threads)))
         });
         Run {
             run: view.run.to_string(),
@@ -125,7 +125,7 @@ impl Run {
             episodes: view.episodes,
             step: view.step,
             max_steps: view.max_steps,
-            eta_s: None,
+            eta_s: view.eta.map(tenths),
             phase: view.phase.as_ref().map(ToString::to_string),
             skew_s: view.skew_s.and_then(signed),
             events: view.events,
@@ -232,9 +232,9 @@ impl Thread {
 }
 
 impl Group {
-    fn of(group: &GroupView, view: &RunView, liveness: &Liveness, threads: &[Thread]) -> Group {
+    fn of(group: &GroupView, liveness: &Liveness, threads: &[Thread]) -> Group {
         Group {
-            state: view.state,
+            state: group.state,
             freshness: Freshness::of(&group.freshness),
             liveness: liveness.clone(),
             threads: threads.to_vec(),
@@ -269,7 +269,12 @@ impl EnvsSummary {
 
 impl Series {
     fn of(view: &SeriesView) -> Series {
-        Series { age_s: tenths(view.age), last_at: millis(view.last_at), events: view.events }
+        Series {
+            age_s: tenths(view.age),
+            last_at: millis(view.last_at),
+            events: view.events,
+            per_minute: view.per_second.map(|rate| (rate * 6_000.0).round() / 100.0),
+        }
     }
 }
 

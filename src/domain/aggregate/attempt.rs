@@ -5,11 +5,13 @@ use std::time::Duration;
 use super::envs::EnvTable;
 use super::feed::Feeds;
 use super::following::Files;
+use super::groups::Groups;
 use super::report;
-use crate::domain::event::{Event, Expect, Meaning, RunStarted};
+use super::series::SeriesTable;
+use crate::domain::event::{Event, Expect, GroupRule, Meaning, RunStarted};
 use crate::domain::names::{Name, RunKey};
 use crate::domain::observation::{AttemptOpened, LastEvent, NewEnv, RunObserved};
-use crate::domain::run::{Member, RunFacts, SeriesFacts};
+use crate::domain::run::{Member, RunFacts};
 use crate::domain::time::{Moment, Now};
 use crate::limits::{GROUPS_PER_RUN_MAX, MEMBERS_PER_RUN_MAX, SERIES_PER_RUN_MAX};
 
@@ -51,8 +53,10 @@ pub(super) struct Attempt {
     pub(super) skew_us: Option<i64>,
     pub(super) members: Vec<(Member, Moment)>,
     pub(super) envs: EnvTable,
-    pub(super) series: Vec<(Name, Moment, u64)>,
-    pub(super) series_hint: usize,
+    pub(super) groups: Groups,
+    pub(super) series: SeriesTable,
+    /// From when the series' events are counted in this life of the engine.
+    pub(super) counted: Moment,
     pub(super) feeds: Feeds,
     pub(super) last_event: Option<LastEvent>,
     /// It was heard of while it ran, and not only in the history of a file.
@@ -109,6 +113,7 @@ impl RunEntry {
         let local_pid = event.pid.filter(|_| event.host.as_ref().is_none_or(|from| from == host));
         match &event.meaning {
             Meaning::RunStarted(started) => attempt.restarted(event, started, self.open),
+            Meaning::GroupStarted(started) => attempt.group_restarted(event, started, self.open),
             Meaning::ProcessStarted(_) => {
                 let again = self.open && local_pid.is_some() && attempt.knows_pid(local_pid);
                 (!again).then_some("a new process began")
@@ -116,6 +121,8 @@ impl RunEntry {
             Meaning::ProcessEnded(_) | Meaning::RunFinished { .. } | Meaning::RunFailed { .. } => None,
             _ if self.open => None,
             _ if !event.meaning.refreshes() => None,
+            // Such a sender begins with a start: what comes without one is late, however late it is.
+            _ if event.groups == GroupRule::OnceStarted => None,
             _ => {
                 let limit = if attempt.finished { LATE_FINISHED } else { LATE };
                 let late = self.closed_at.is_some_and(|closed| now.moment.since(closed) < limit);
@@ -131,39 +138,43 @@ impl RunEntry {
             return Ok(());
         }
         let attempt = &self.attempt;
-        if !attempt.envs.has_group(&event.group)
+        let stray = attempt.is_stray(event);
+        if !stray
+            && !attempt.envs.has_group(&event.group)
             && (event.env.is_some() || event.group.is_some())
             && attempt.envs.groups() >= GROUPS_PER_RUN_MAX
         {
             return Err(format!("the run has {GROUPS_PER_RUN_MAX} groups already"));
         }
         if let Some(env) = event.env
+            && !stray
             && !room_for_env
             && !attempt.envs.knows(&event.group, env)
         {
             return Err("no room for another env: the engine holds as many as it may".to_owned());
         }
-        let known = attempt.series.get(attempt.series_hint).is_some_and(|(name, ..)| *name == event.series);
-        if !known
-            && attempt.series.len() >= SERIES_PER_RUN_MAX
-            && !attempt.series.iter().any(|(name, ..)| *name == event.series)
-        {
+        if attempt.series.len() >= SERIES_PER_RUN_MAX && !attempt.series.knows(&event.series) {
             return Err(format!("the run has {SERIES_PER_RUN_MAX} types of events already"));
         }
         Ok(())
     }
 
     /// Begins the next attempt.
-    pub(super) fn begin(&mut self, because: &'static str, now: Now) {
+    pub(super) fn begin(&mut self, event: &Event, because: &'static str, now: Now) {
         let old = std::mem::take(&mut self.attempt);
+        let same_process = matches!(event.meaning, Meaning::GroupStarted(_)) && old.wrapped.is_some();
         let promised = old.facts.as_ref().is_some_and(|facts| facts.promised && old.events > 0);
         self.attempt = Attempt {
             number: old.number + 1,
-            opened: Some(Box::new(AttemptOpened { key: self.key.clone(), because, promised })),
+            opened: Some(Box::new(AttemptOpened { key: self.key.clone(), because, promised, same_process })),
             began: now.moment,
+            counted: now.moment,
             facts: Some(Box::new(Facts { promised, ..Facts::default() })),
             ..Attempt::default()
         };
+        if same_process {
+            self.attempt.carry_over(old);
+        }
         self.open = true;
         self.closed_at = None;
     }
@@ -191,11 +202,8 @@ impl RunEntry {
         let facts = attempt.facts.as_deref().unwrap_or(&default);
         let members =
             attempt.members.iter().map(|(member, last)| Member { last_at: Some(now.utc_of(*last)), ..member.clone() });
-        let series = attempt.series.iter().map(|(series, last, events)| SeriesFacts {
-            series: series.clone(),
-            last_at: now.utc_of(*last),
-            events: *events,
-        });
+        let mut groups = attempt.envs.facts(now);
+        attempt.groups.add_to(&mut groups, now);
         RunFacts {
             key: self.key.clone(),
             attempt: attempt.number,
@@ -217,8 +225,8 @@ impl RunEntry {
             world_size: facts.world_size,
             phase: facts.phase.clone(),
             members: members.collect(),
-            groups: attempt.envs.facts(now),
-            series: series.collect(),
+            groups,
+            series: attempt.series.facts(attempt.counted, now),
             last_event: attempt.last_event.as_ref().map(LastEvent::to_json),
             past: attempt.past,
             files: self.files.marks().to_vec(),
@@ -246,7 +254,9 @@ impl RunEntry {
                 })
                 .collect(),
             envs: EnvTable::restore(&facts.groups, now),
-            series: facts.series.into_iter().map(|series| (series.series, at(series.last_at), series.events)).collect(),
+            groups: Groups::restore(&facts.groups, now),
+            series: SeriesTable::restore(facts.series, now),
+            counted: now.moment,
             feeds: Feeds::with_lost(facts.lost_events),
             live: facts.events > 0 && !facts.past,
             past: facts.past,
@@ -301,15 +311,12 @@ impl Attempt {
         if let Some(episodes) = event.episodes {
             self.episodes = Some(self.episodes.map_or(episodes, |known| known.max(episodes)));
         }
-        match (event.step, self.step) {
-            (Some(step), known) if known.is_none_or(|known| step > known) => {
-                self.step = Some(step);
-                observed.update.step = Some(step);
-                observed.progressed = true;
-            }
-            (None, None) if event.meaning.is_progress() => observed.progressed = true,
-            _ => {}
-        }
+        observed.progressed |= match (event.step, self.step) {
+            (Some(step), _) => self.raise_step(step, observed),
+            (None, None) => event.meaning.is_progress(),
+            // The epochs of a group's environments, between the steps that its rounds are.
+            (None, Some(_)) => event.groups == GroupRule::OnceStarted && event.env.is_some(),
+        };
     }
 
     fn note_sender(&mut self, event: &Event, now: Now) {
@@ -338,24 +345,14 @@ impl Attempt {
         if matches!(event.meaning, Meaning::ProcessStarted(_) | Meaning::ProcessEnded(_)) || event.meaning.is_ours() {
             return;
         }
-        let hinted = self.series.get(self.series_hint).is_some_and(|(name, ..)| *name == event.series);
-        if !hinted {
-            let found = self.series.iter().position(|(name, ..)| *name == event.series);
-            self.series_hint = found.unwrap_or_else(|| {
-                self.series.push((event.series.clone(), now.moment, 0));
-                self.series.len() - 1
-            });
-        }
-        let (_, last, events) = &mut self.series[self.series_hint];
-        *last = now.moment;
-        *events += 1;
+        self.series.note(&event.series, now.moment);
     }
 
     fn note_env(&mut self, event: &Event, now: Now, observed: &mut RunObserved) {
         if event.env.is_none() && event.group.is_none() {
             return;
         }
-        if !event.meaning.refreshes() {
+        if !event.meaning.refreshes() || self.is_stray(event) {
             return;
         }
         let group = self.envs.group(&event.group, now.moment);

@@ -99,6 +99,7 @@ impl EnvTable {
                 group: group.name.clone(),
                 n_envs: group.n_envs,
                 last_at: Some(now.utc_of(group.last)),
+                started: None,
                 envs: Vec::new(),
             })
             .collect();

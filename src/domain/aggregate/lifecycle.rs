@@ -11,6 +11,10 @@ impl Attempt {
     pub(super) fn note_lifecycle(&mut self, event: &Event, host: &Name, now: Now, observed: &mut RunObserved) {
         match &event.meaning {
             Meaning::RunStarted(started) => self.note_started(event, started, now, observed),
+            Meaning::GroupStarted(started) => self.note_group_started(event, started, now, observed),
+            Meaning::GroupProgress { episodes, max_episodes } => {
+                self.note_group_progress(event, (*episodes, *max_episodes), now, observed);
+            }
             Meaning::ProcessStarted(started) => self.note_process(event, started, host, observed),
             Meaning::ProcessEnded(_) => self.wrapped = None,
             Meaning::Followed(followed) => self.note_followed(followed, observed),

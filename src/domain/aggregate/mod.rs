@@ -5,7 +5,9 @@ mod attempt;
 mod envs;
 mod feed;
 mod following;
+mod groups;
 mod lifecycle;
+mod series;
 
 use super::event::{Event, Meaning, Refused};
 use super::intake::AcceptedBatch;
@@ -152,7 +154,7 @@ impl AggregateMachine {
         }
         if let Some(because) = opening {
             self.envs -= entry.env_count();
-            entry.begin(because, now);
+            entry.begin(event, because, now);
         }
         let index = work.observation(run, &mut entry.attempt);
         let observed = &mut work.observed[index];
@@ -210,16 +212,18 @@ impl Work {
 }
 
 fn begins_or_ends(meaning: &Meaning) -> bool {
-    matches!(
+    let named = matches!(
         meaning,
         Meaning::RunStarted(_)
+            | Meaning::GroupStarted(_)
             | Meaning::ProcessStarted(_)
             | Meaning::ProcessEnded(_)
             | Meaning::RunFinished { .. }
             | Meaning::RunFailed { .. }
             | Meaning::Followed(_)
             | Meaning::Unfollowed
-    )
+    );
+    named || meaning.finishes_group()
 }
 
 fn evidence(batch: &AcceptedBatch, event: &Event) -> LastEvent {
@@ -260,6 +264,8 @@ fn report(event: &Event, host: &Name) -> Option<Report> {
         Meaning::PhaseEnded => Some(Report::PhaseEnded),
         Meaning::Followed(followed) => Some(Report::Followed(followed.declared.clone())),
         Meaning::Unfollowed => Some(Report::Unfollowed),
+        // A group's beginning and end are the attempt's to tell.
+        Meaning::GroupStarted(_) | Meaning::GroupProgress { .. } => None,
         Meaning::Telemetry | Meaning::Heartbeat | Meaning::Log => None,
     }
 }

@@ -65,7 +65,7 @@ impl RunHealth {
             DeathCause::Exited(_) => {
                 (self.finished_or_early(), CheckKind::Outcome, format!("the process {words} after {lived}"))
             }
-            _ if self.finished_at.is_some() => {
+            _ if self.finished_at.is_some() || self.finish.is_pending() => {
                 (self.finished_or_early(), CheckKind::Outcome, "the run reported that it is done".to_owned())
             }
             DeathCause::Gone | DeathCause::Replaced | DeathCause::Reported => {
@@ -85,8 +85,13 @@ impl RunHealth {
             return;
         }
         let mut changed = Changed::default();
-        let reason = "a newer attempt began while this one was open".to_owned();
-        self.end(RunState::Superseded, CheckKind::Outcome, now, reason, &mut changed);
+        if self.finish.is_pending() {
+            let reason = "every group did its last episode, and the next attempt began".to_owned();
+            self.end_by_groups(reason, now, &mut changed);
+        } else {
+            let reason = "a newer attempt began while this one was open".to_owned();
+            self.end(RunState::Superseded, CheckKind::Outcome, now, reason, &mut changed);
+        }
         self.finish_input(now, timers, changed, effects);
     }
 
@@ -101,6 +106,7 @@ impl RunHealth {
     /// Ends the attempt: its clocks stop, and its end explains every other alert.
     pub(super) fn end(&mut self, state: RunState, check: CheckKind, now: Now, reason: String, changed: &mut Changed) {
         self.open = false;
+        self.forget_implied_finish();
         if let Some(since) = self.paused.take() {
             self.paused_for += now.moment.since(since);
         }

@@ -50,7 +50,7 @@ impl RunHealth {
         let Some(env) = self.envs.get(place as usize).copied() else { return };
         let index = env.slot.index();
         timers.last[index] = now.moment;
-        if !self.is_judged() {
+        if !self.is_judged() || self.finish.is_over(env.group) {
             return;
         }
         let from = timers.status[index];
@@ -88,7 +88,7 @@ impl RunHealth {
     /// The freshness of the environment at `place` is due.
     pub(super) fn judge_env(&mut self, place: u32, now: Now, timers: &mut Timers, changed: &mut Changed) {
         let Some(env) = self.envs.get(place as usize).copied() else { return };
-        if !self.is_judged() {
+        if !self.is_judged() || self.finish.is_over(env.group) {
             return;
         }
         let last = timers.last[env.slot.index()];
@@ -119,11 +119,7 @@ impl RunHealth {
     }
 
     pub(super) fn add_env(&mut self, group: &Option<Name>, number: u32, timers: &mut Timers) {
-        let known = self.groups.iter().position(|known| known == group);
-        let group_index = known.unwrap_or_else(|| {
-            self.groups.push(group.clone());
-            self.groups.len() - 1
-        });
+        let group_index = self.group_place(group);
         let slot = timers.insert(Owner::Env(self.id, self.envs.len() as u32));
         self.envs.push(EnvPlace { slot, number, group: group_index as u16 });
     }
@@ -142,7 +138,7 @@ impl RunHealth {
 
     pub(super) fn startup_deadline(&self) -> Option<Moment> {
         let armed = self.promised && !self.startup_missed && self.may_go_on();
-        let from = self.past.map(|past| past.since).or(self.last.is_none().then_some(self.began));
+        let from = self.past.map(|past| past.since).or(self.last.is_none().then_some(self.awaited_from));
         from.filter(|_| armed).map(|from| from + self.startup)
     }
 
@@ -166,7 +162,9 @@ impl RunHealth {
             let short = (announced.n_envs as usize).saturating_sub(seen.len());
             let absent = (0..announced.n_envs).filter(|env| !seen.contains(env)).take(short);
             for env in absent.collect::<Vec<_>>() {
-                self.missing.insert((announced.group.clone(), env));
+                if !self.missing.insert((announced.group.clone(), env)) {
+                    continue;
+                }
                 let subject = Subject { env: Some(env), group: group_text(&announced.group), ..Subject::default() };
                 let reason =
                     format!("announced (n_envs = {}) and not seen within {}", announced.n_envs, secs(self.startup));
@@ -177,7 +175,7 @@ impl RunHealth {
 
     pub(super) fn missing_deadline(&self) -> Option<Moment> {
         let armed = !self.announced.is_empty() && !self.missing_judged && self.may_go_on() && self.past.is_none();
-        armed.then(|| self.began + self.startup)
+        armed.then(|| self.awaited_from + self.startup)
     }
 
     /// The run says it pauses.
@@ -227,7 +225,7 @@ impl RunHealth {
             let deadline = self.freshness_deadline(self.status, last, timers);
             timers.table.set(self.freshness_slot, deadline.max(now.moment));
         }
-        for place in &self.envs {
+        for place in self.envs.iter().filter(|place| !self.finish.is_over(place.group)) {
             let index = place.slot.index();
             let deadline = self.freshness_deadline(timers.status[index], timers.last[index], timers);
             timers.table.set(place.slot, deadline.max(now.moment));
@@ -249,7 +247,7 @@ impl RunHealth {
 
     /// Whether more is to be expected of it: a process that was seen to end explains every silence.
     fn may_go_on(&self) -> bool {
-        self.open && self.finished_at.is_none() && self.process.held.is_none()
+        self.open && self.finished_at.is_none() && !self.finish.is_pending() && self.process.held.is_none()
     }
 
     fn status_now(&self, last: Moment, now: Now, timers: &Timers) -> FreshnessStatus {
@@ -325,7 +323,15 @@ impl RunHealth {
         self.transition(transition, changed);
     }
 
-    fn missing_transition(
+    /// The environment's group is finished: its silence counts no more.
+    pub(super) fn env_excused(&mut self, env: &EnvPlace, from: FreshnessStatus, now: Now, changed: &mut Changed) {
+        let (check, subject) = (CheckKind::EnvFreshness, self.env_subject(env));
+        let (from, to, reason) = (from.health(), Health::Healthy, "its group is finished".to_owned());
+        let transition = Transition { check, subject, from, to, status: "OK", at: now.utc, since: now.utc, reason };
+        self.transition(transition, changed);
+    }
+
+    pub(super) fn missing_transition(
         &mut self,
         subject: Subject,
         from: Health,

@@ -232,7 +232,7 @@ impl RunHealth {
         for thread in &mut self.threads {
             thread.held = None;
         }
-        if self.open {
+        if self.open || self.failed_after_its_groups(&cause) {
             self.end_with_process(cause, now, changed);
         }
     }

@@ -2,8 +2,10 @@
 //!
 //! Observations and sightings go in; what changed about which run comes out.
 
+mod clocks;
 mod end;
 mod freshness;
+mod groups;
 mod liveness;
 mod past;
 mod restore;
@@ -149,13 +151,17 @@ impl HealthMachine {
 
     fn observe(&mut self, mut seen: RunObserved, history: Option<Moment>, now: Now, effects: &mut HealthEffects) {
         if let Some(opened) = seen.opened.take() {
-            let old = self.slot(seen.run).take();
-            if let Some(mut old) = old {
+            let same_process = opened.same_process;
+            let mut old = self.slot(seen.run).take();
+            if let Some(old) = &mut old {
                 old.supersede(now, &mut self.timers, effects);
                 old.release(&mut self.timers);
             }
             let team = team_of(&self.teams, &opened.key.team);
-            let health = RunHealth::new(seen.run, seen.attempt, *opened, team, now, &mut self.timers);
+            let mut health = RunHealth::new(seen.run, seen.attempt, *opened, team, now, &mut self.timers);
+            if let Some(old) = old.as_mut().filter(|_| same_process) {
+                health.inherit(old, &self.identity, now, effects);
+            }
             *self.slot(seen.run) = Some(Box::new(health));
         }
         let run = self.runs.get_mut(seen.run.0 as usize).and_then(Option::as_mut);

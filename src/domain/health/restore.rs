@@ -29,7 +29,12 @@ impl RunHealth {
         timers: &mut Timers,
         effects: &mut HealthEffects,
     ) -> RunHealth {
-        let opened = AttemptOpened { key: facts.key.clone(), because: "taken up again", promised: facts.promised };
+        let opened = AttemptOpened {
+            key: facts.key.clone(),
+            because: "taken up again",
+            promised: facts.promised,
+            same_process: false,
+        };
         let mut run = RunHealth::new(id, facts.attempt, opened, team, now, timers);
         run.began = now.moment_of(facts.began_at);
         run.labels = facts.labels.clone();
@@ -43,7 +48,8 @@ impl RunHealth {
         run.past = facts.past.then(|| Past::since(now.moment));
         run.last = facts.last_at.map(|at| now.moment_of(at));
         for group in &facts.groups {
-            if let Some(n_envs) = group.n_envs {
+            let finished = group.started.as_ref().is_some_and(|start| start.finished_at.is_some());
+            if let Some(n_envs) = group.n_envs.filter(|_| !finished) {
                 run.announced.push(Announced { group: group.group.clone(), n_envs });
             }
             for env in &group.envs {
@@ -53,6 +59,7 @@ impl RunHealth {
                 timers.status[place.slot.index()] = FreshnessStatus::Live;
             }
         }
+        run.restore_groups(&facts.groups, now);
         if let Some(verdict) = verdict {
             run.take_up(verdict, facts.command.is_some(), identity, now, timers, effects);
         }
@@ -64,6 +71,8 @@ impl RunHealth {
                 run.status = FreshnessStatus::Live;
             }
             run.rearm_all(now, timers);
+            run.arm_chores(timers);
+            run.restore_pace(now);
         }
         run
     }
@@ -78,6 +87,7 @@ impl RunHealth {
         effects: &mut HealthEffects,
     ) {
         self.told_state = verdict.state;
+        self.pace = verdict.pace;
         self.status = verdict.freshness;
         self.missing = verdict.missing_envs.iter().cloned().collect();
         self.missing_judged = !self.missing.is_empty();
@@ -101,6 +111,7 @@ impl RunHealth {
             self.stalled_for = verdict.runtime.saturating_sub(verdict.active);
             self.ended = Some((verdict.state, ended));
             self.open = false;
+            self.forget_implied_finish();
         } else {
             let wall = now.moment.since(self.began);
             self.stalled_for = verdict.runtime.min(wall).saturating_sub(verdict.active);

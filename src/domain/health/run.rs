@@ -6,6 +6,7 @@ use std::time::Duration;
 use runwatch_plugin::{Health, RunState, Subject};
 
 use super::HealthEffects;
+use super::groups::ImpliedFinish;
 use super::liveness::ProcessHealth;
 use super::past::Past;
 use super::threads::ThreadHealth;
@@ -17,6 +18,7 @@ use crate::domain::event::Expect;
 use crate::domain::freshness::{BoundSource, Bounds, FreshnessStatus, STARTUP};
 use crate::domain::names::{Name, RunId, RunKey};
 use crate::domain::observation::{Announced, AttemptOpened, FactsUpdate, Report, RunObserved};
+use crate::domain::pace::Pace;
 use crate::domain::run::RunVerdict;
 use crate::domain::team::Team;
 use crate::domain::time::{Moment, Now, earliest};
@@ -51,9 +53,12 @@ pub(super) struct RunHealth {
     pub(super) announced: Vec<Announced>,
     pub(super) missing: BTreeSet<(Option<Name>, u32)>,
     pub(super) missing_judged: bool,
+    /// From when what was promised or announced last is waited for.
+    pub(super) awaited_from: Moment,
     pub(super) process: ProcessHealth,
     pub(super) threads: Vec<ThreadHealth>,
     pub(super) finished_at: Option<Moment>,
+    pub(super) finish: ImpliedFinish,
     pub(super) finishing: bool,
     pub(super) cancelled: bool,
     pub(super) paused: Option<Moment>,
@@ -63,6 +68,7 @@ pub(super) struct RunHealth {
     pub(super) stalled_since: Option<Moment>,
     pub(super) stalled_for: Duration,
     pub(super) progressed: bool,
+    pub(super) pace: Option<Pace>,
     pub(super) story: Story,
     pub(super) alerts: BTreeMap<(CheckKind, Subject), Alert>,
 }
@@ -122,9 +128,11 @@ impl RunHealth {
             announced: Vec::new(),
             missing: BTreeSet::new(),
             missing_judged: false,
+            awaited_from: now.moment,
             process: ProcessHealth::default(),
             threads: Vec::new(),
             finished_at: None,
+            finish: ImpliedFinish::default(),
             finishing: false,
             cancelled: false,
             paused: None,
@@ -134,6 +142,7 @@ impl RunHealth {
             stalled_since: None,
             stalled_for: Duration::ZERO,
             progressed: false,
+            pace: None,
             story: Story::default(),
             alerts: BTreeMap::new(),
         }
@@ -142,7 +151,7 @@ impl RunHealth {
     /// What a batch said.
     pub(super) fn observe(&mut self, seen: RunObserved, now: Now, timers: &mut Timers, effects: &mut HealthEffects) {
         let mut changed = Changed::default();
-        self.update(seen.update);
+        self.update(seen.update, now);
         for env in &seen.new_envs {
             self.env_came(env, now, timers, &mut changed);
         }
@@ -151,6 +160,7 @@ impl RunHealth {
             self.announced.push(announced);
             self.promised = true;
             self.missing_judged = false;
+            self.awaited_from = now.moment;
         }
         if self.open {
             if seen.received {
@@ -191,6 +201,7 @@ impl RunHealth {
         self.judge_missing(now, changed);
         self.judge_threads(now, changed);
         self.judge_process_hold(now, changed);
+        self.judge_implied_finish(now, timers, changed);
         self.judge_finishing(now, changed);
     }
 
@@ -207,6 +218,8 @@ impl RunHealth {
             Report::ProcessElsewhere => self.process.elsewhere(),
             Report::ProcessStarted { pid, started } => self.wrapped_by_parent(pid, &started, now, changed, effects),
             Report::ProcessEnded(ended) => self.parent_says_ended(ended, now, changed),
+            Report::GroupStarted => self.group_started(now, timers),
+            Report::GroupFinished { group } => self.group_finished(&group, now, timers, changed),
             Report::Finished => self.finished(now, changed),
             Report::Failed { error, traceback } => self.failed(error, traceback, now, changed),
             Report::Thread { pid, report } => self.thread_report(pid, report, now, changed, effects),
@@ -236,8 +249,7 @@ impl RunHealth {
             effects.watch.push(WatchRequest { run: self.id, attempt: self.attempt, what: Watch::Nothing });
             self.process.unwatched();
         }
-        let chore = self.next_chore();
-        timers.table.set(self.chores_slot, chore.map_or(Moment::NEVER, Moment::round_up));
+        self.arm_chores(timers);
         let state = self.state();
         let told = !changed.transitions.is_empty() || changed.ended.is_some() || changed.progressed || changed.noted;
         if !told && state == self.told_state {
@@ -263,6 +275,11 @@ impl RunHealth {
         });
     }
 
+    pub(super) fn arm_chores(&self, timers: &mut Timers) {
+        let chore = self.next_chore();
+        timers.table.set(self.chores_slot, chore.map_or(Moment::NEVER, Moment::round_up));
+    }
+
     fn next_chore(&self) -> Option<Moment> {
         earliest([
             self.pause_limit(),
@@ -271,10 +288,12 @@ impl RunHealth {
             self.thread_deadline(),
             self.process.hold_until(),
             self.finishing_deadline(),
+            self.finish.deadline(),
         ])
     }
 
-    fn update(&mut self, update: FactsUpdate) {
+    fn update(&mut self, update: FactsUpdate, now: Now) {
+        self.note_pace(&update, now);
         self.story.step = update.step.or(self.story.step);
         self.story.max_steps = update.max_steps.or(self.story.max_steps);
         if let Some(labels) = update.labels {
@@ -319,12 +338,7 @@ impl RunHealth {
 
     /// What is made of the attempt.
     pub(super) fn verdict(&self, now: Now) -> RunVerdict {
-        let end = self.ended.map_or(now.moment, |(_, at)| at);
-        let runtime = end.since(self.began);
-        let idle = self.paused_for
-            + self.stalled_for
-            + self.paused.map_or(Duration::ZERO, |since| end.since(since))
-            + self.stalled_since.map_or(Duration::ZERO, |since| end.since(since));
+        let (runtime, active) = self.times(now);
         // What is wrong with the run itself explains its environments, so it is never left out.
         let (envs, others) = (self.alerts.values().rev(), self.alerts.values());
         let others = others.take_while(|alert| alert.check < CheckKind::EnvFreshness);
@@ -347,7 +361,8 @@ impl RunHealth {
             threads: self.threads.iter().map(|thread| thread.verdict.clone()).collect(),
             missing_envs: self.missing.iter().cloned().collect(),
             runtime,
-            active: runtime.saturating_sub(idle),
+            active,
+            pace: self.pace,
             ended_at: self.ended.map(|(_, at)| now.utc_of(at)),
             exit: self.process.exit(),
             alerts,

@@ -199,7 +199,8 @@ impl RunHealth {
 
     /// Whether a thread's end is news: not when the run is done or its process is ending.
     fn is_thread_judged(&self) -> bool {
-        self.open && self.finished_at.is_none() && self.process.held.is_none() && !self.process.liveness.is_dead()
+        let done = self.finished_at.is_some() || self.finish.is_pending();
+        self.open && !done && self.process.held.is_none() && !self.process.liveness.is_dead()
     }
 }
 

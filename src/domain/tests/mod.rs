@@ -2,6 +2,7 @@
 
 mod attempts;
 mod following;
+mod groups;
 mod incidents;
 mod records;
 mod teams;

@@ -12,7 +12,8 @@ use super::words::{
     AlertRow, BoundsRow, Each, ExitRow, ExpectRow, FreshnessWord, LivenessRow, NameRow, ProcessRow, RunKeyRow, row,
 };
 use crate::domain::following::FileMark;
-use crate::domain::run::{EnvFacts, GroupFacts, Member, RunFacts, RunVerdict, SeriesFacts, ThreadVerdict};
+use crate::domain::pace::Pace;
+use crate::domain::run::{EnvFacts, GroupFacts, GroupStart, Member, RunFacts, RunVerdict, SeriesFacts, ThreadVerdict};
 
 /// Bytes of one environment in the blob: its number (u32), when an event of it was last received
 /// (i64, microseconds since 1970), the place of its group in the row's list (u32), little endian.
@@ -24,7 +25,30 @@ row!(MemberRow = Member {
     each { host: Option<NameRow> }
 });
 
-row!(SeriesRow = SeriesFacts { copied { last_at: Timestamp, events: u64 } into { series: NameRow } each {} });
+row!(SeriesRow = SeriesFacts {
+    copied { last_at: Timestamp, events: u64, per_second: Option<f64> }
+    into { series: NameRow }
+    each {}
+});
+
+row!(PaceRow = Pace {
+    copied { from_step: u64, from_active: Duration, active: Duration }
+    into {}
+    each {}
+});
+
+row!(GroupStartRow = GroupStart {
+    copied {
+        ts: Option<Timestamp>,
+        rank: Option<u32>,
+        first_episode: u64,
+        episodes: u64,
+        max_episodes: Option<u64>,
+        finished_at: Option<Timestamp>,
+    }
+    into {}
+    each {}
+});
 
 row!(FileMarkRow = FileMark {
     copied { dev: u64, inode: u64, offset: u64, lines: u64, head: u64, history_until: u64 }
@@ -44,6 +68,9 @@ struct GroupRow {
     group: Option<NameRow>,
     n_envs: Option<u32>,
     last_at: Option<Timestamp>,
+    /// Not in journals of earlier versions.
+    #[serde(default)]
+    started: Option<GroupStartRow>,
 }
 
 /// [`RunFacts`] without the environments.
@@ -93,6 +120,9 @@ struct VerdictRow {
     missing_envs: Vec<(Option<NameRow>, u32)>,
     runtime: Duration,
     active: Duration,
+    /// Not in journals of earlier versions.
+    #[serde(default)]
+    pace: Option<PaceRow>,
     ended_at: Option<Timestamp>,
     exit: Option<ExitRow>,
     alerts: Vec<AlertRow>,
@@ -102,8 +132,8 @@ struct VerdictRow {
 pub(in crate::journal) fn write_facts(facts: RunFacts) -> Result<(String, Option<Vec<u8>>), Bad> {
     let blob = write_envs(&facts.groups);
     let groups = facts.groups.into_iter().map(|group| {
-        let GroupFacts { group, n_envs, last_at, envs: _ } = group;
-        GroupRow { group: group.each(), n_envs, last_at }
+        let GroupFacts { group, n_envs, last_at, started, envs: _ } = group;
+        GroupRow { group: group.each(), n_envs, last_at, started: started.each() }
     });
     let row = FactsRow {
         key: facts.key.into(),
@@ -139,8 +169,8 @@ pub(in crate::journal) fn write_facts(facts: RunFacts) -> Result<(String, Option
 pub(in crate::journal) fn read_facts(body: &[u8], envs: Option<&[u8]>) -> Result<RunFacts, Bad> {
     let row: FactsRow = serde_json::from_slice(body)?;
     let groups = row.groups.into_iter().map(|group| {
-        let GroupRow { group, n_envs, last_at } = group;
-        GroupFacts { group: group.each(), n_envs, last_at, envs: Vec::new() }
+        let GroupRow { group, n_envs, last_at, started } = group;
+        GroupFacts { group: group.each(), n_envs, last_at, started: started.each(), envs: Vec::new() }
     });
     let mut groups: Vec<GroupFacts> = groups.collect();
     read_envs(envs.unwrap_or_default(), &mut groups)?;
@@ -188,6 +218,7 @@ pub(in crate::journal) fn write_verdict(verdict: RunVerdict) -> Result<String, B
         missing_envs: verdict.missing_envs.into_iter().map(|(group, env)| (group.each(), env)).collect(),
         runtime: verdict.runtime,
         active: verdict.active,
+        pace: verdict.pace.each(),
         ended_at: verdict.ended_at,
         exit: verdict.exit.each(),
         alerts: verdict.alerts.each(),
@@ -211,6 +242,7 @@ pub(in crate::journal) fn read_verdict(body: &[u8]) -> Result<RunVerdict, Bad> {
         missing_envs: row.missing_envs.into_iter().map(|(group, env)| (group.each(), env)).collect(),
         runtime: row.runtime,
         active: row.active,
+        pace: row.pace.each(),
         ended_at: row.ended_at,
         exit: row.exit.each(),
         alerts: row.alerts.each(),

@@ -45,7 +45,7 @@ fn key() -> impl Strategy<Value = RunKey> {
 fn group() -> impl Strategy<Value = GroupFacts> {
     let env = (any::<u32>(), time_us()).prop_map(|(env, last_at)| EnvFacts { env, last_at });
     (option::of(name()), option::of(any::<u32>()), option::of(time()), vec(env, 0..20))
-        .prop_map(|(group, n_envs, last_at, envs)| GroupFacts { group, n_envs, last_at, envs })
+        .prop_map(|(group, n_envs, last_at, envs)| GroupFacts { group, n_envs, last_at, started: None, envs })
 }
 
 fn member() -> impl Strategy<Value = Member> {

@@ -17,7 +17,8 @@ use crate::domain::freshness::{BoundSource, Bounds, FreshnessStatus};
 use crate::domain::incident::Incident;
 use crate::domain::liveness::{DeathCause, Exit, Liveness, ProcessIdentity, UnknownWhy};
 use crate::domain::names::RunKey;
-use crate::domain::run::{EnvFacts, GroupFacts, Member, RunFacts, RunVerdict, SeriesFacts, ThreadVerdict};
+use crate::domain::pace::Pace;
+use crate::domain::run::{EnvFacts, GroupFacts, GroupStart, Member, RunFacts, RunVerdict, SeriesFacts, ThreadVerdict};
 
 /// So many seconds after an odd moment with nanoseconds.
 pub(super) fn at(s: i64) -> Timestamp {
@@ -146,6 +147,14 @@ pub(super) fn facts(run: &str, attempt: u32, s: i64) -> RunFacts {
         group: group.map(Into::into),
         n_envs: Some(3),
         last_at: Some(at(s)),
+        started: group.map(|_| GroupStart {
+            ts: Some(at(s - 90)),
+            rank: Some(1),
+            first_episode: 40,
+            episodes: u64::MAX,
+            max_episodes: Some(60),
+            finished_at: Some(at(s)),
+        }),
         envs: envs(from),
     };
     RunFacts {
@@ -173,7 +182,7 @@ pub(super) fn facts(run: &str, attempt: u32, s: i64) -> RunFacts {
             Member::default(),
         ],
         groups: vec![group(None, 0), group(Some("A"), 7), GroupFacts::default(), group(Some("B"), 1_000_000)],
-        series: vec![SeriesFacts { series: "metrics".into(), last_at: at(s), events: 9 }],
+        series: vec![SeriesFacts { series: "metrics".into(), last_at: at(s), events: 9, per_second: Some(0.1) }],
         last_event: Some("{\"type\":\"metrics\",\"data\":{\"loss\":NaN}}".to_owned()),
         past: true,
         files: vec![FileMark {
@@ -221,6 +230,7 @@ pub(super) fn verdict(run: &str, attempt: u32, state: RunState, s: i64) -> RunVe
         missing_envs: vec![(None, 3), (Some("A".into()), 1)],
         runtime: Duration::from_nanos(3_600_000_000_001),
         active: Duration::from_secs(3_000),
+        pace: Some(Pace { from_step: 3, from_active: Duration::from_nanos(1), active: Duration::MAX }),
         ended_at: Some(at(s)),
         exit: Some(exit),
         alerts: vec![alert(CheckKind::EnvFreshness)],

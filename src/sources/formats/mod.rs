@@ -1,5 +1,6 @@
 //! The formats telemetry is written in, each read into the same events.
 
+mod esper;
 mod native;
 
 pub use native::NativeFormat;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::domain::event::{Event, Meaning};
+use crate::domain::event::{Event, GroupRule, Meaning};
 use crate::domain::names::Name;
 
 use super::meaning::{self, Kind};
@@ -12,31 +12,31 @@ use super::value;
 
 /// What every event of one reading has in common.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
+pub(in crate::sources::formats) struct Source<'a> {
     /// The run of events that name none.
-    pub(super) pinned: Option<&'a Name>,
+    pub(in crate::sources::formats) pinned: Option<&'a Name>,
     /// Whether the sender is this user, on the user's own socket.
-    pub(super) trusted: bool,
+    pub(in crate::sources::formats) trusted: bool,
     /// The type of events that name none.
-    pub(super) series: Option<&'a str>,
+    pub(in crate::sources::formats) series: Option<&'a str>,
 }
 
 /// Where a line's text will lie in the batch's text.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub(super) text: &'a str,
-    pub(super) base: usize,
+pub(in crate::sources::formats) struct Place<'a> {
+    pub(in crate::sources::formats) text: &'a str,
+    pub(in crate::sources::formats) base: usize,
 }
 
 /// `data`, as the event is to carry it.
-pub(super) struct DataText<'a> {
-    pub(super) text: &'a str,
-    pub(super) range: Range<u32>,
+pub(in crate::sources::formats) struct DataText<'a> {
+    pub(in crate::sources::formats) text: &'a str,
+    pub(in crate::sources::formats) range: Range<u32>,
 }
 
 impl Place<'_> {
     /// The range of a slice of this place's text.
-    pub(super) fn range(&self, slice: &str) -> Option<Range<u32>> {
+    pub(in crate::sources::formats) fn range(&self, slice: &str) -> Option<Range<u32>> {
         let offset = (slice.as_ptr() as usize).checked_sub(self.text.as_ptr() as usize)?;
         let start = u32::try_from(self.base + offset).ok()?;
         Some(start..start.checked_add(u32::try_from(slice.len()).ok()?)?)
@@ -72,11 +72,7 @@ pub(super) fn event(
             .cloned()
             .ok_or("`run` is missing: name the run in the event, in ?run= or in the hello line")?,
     };
-    let message = match fields.get(Field::Message) {
-        None | Some("null") => None,
-        Some(raw) if raw.starts_with('"') => place.range(raw),
-        Some(raw) => return Err(value::wrong("`message`", "a string", raw)),
-    };
+    let message = message(fields.get(Field::Message), place)?;
     let mut event = Event {
         line,
         run,
@@ -85,6 +81,7 @@ pub(super) fn event(
         ts: optional(fields.get(Field::Ts), |raw| value::time("`ts`", raw))?,
         env: optional(fields.get(Field::Env), |raw| value::whole_u32("`env`", raw, 0))?,
         group: named(&mut names.groups, Field::Group, fields, |_| ())?.map(|(name, ())| name),
+        groups: GroupRule::OnceNamed,
         rank: optional(fields.get(Field::Rank), |raw| value::whole_u32("`rank`", raw, 0))?,
         host: named(&mut names.hosts, Field::Host, fields, |_| ())?.map(|(name, ())| name),
         pid: optional(fields.get(Field::Pid), |raw| value::whole_u32("`pid`", raw, 1))?,
@@ -106,6 +103,15 @@ pub(super) fn event(
     Ok(event)
 }
 
+/// Where `message` lies, quotes and escapes included.
+pub(in crate::sources::formats) fn message(raw: Option<&str>, place: Place<'_>) -> Result<Option<Range<u32>>, String> {
+    match raw {
+        None | Some("null") => Ok(None),
+        Some(raw) if raw.starts_with('"') => Ok(place.range(raw)),
+        Some(raw) => Err(value::wrong("`message`", "a string", raw)),
+    }
+}
+
 fn named<V: Copy>(
     names: &mut Kept<V>,
     field: Field,
@@ -113,10 +119,23 @@ fn named<V: Copy>(
     follows: impl FnOnce(&str) -> V,
 ) -> Result<Option<(Name, V)>, String> {
     let Some(raw) = fields.get(field) else { return Ok(None) };
+    name(names, raw, follows)
+}
+
+/// The shared name that a value's JSON text is; `None` for null.
+pub(in crate::sources::formats) fn name<V: Copy>(
+    names: &mut Kept<V>,
+    raw: &str,
+    follows: impl FnOnce(&str) -> V,
+) -> Result<Option<(Name, V)>, String> {
     let Some(text) = value::text(names.what(), raw)? else { return Ok(None) };
     names.get(&text, follows).map(Some).map_err(|error| error.to_string())
 }
 
-fn optional<V>(raw: Option<&str>, read: impl FnOnce(&str) -> Result<Option<V>, String>) -> Result<Option<V>, String> {
+/// What a value's JSON text reads as; `None` where there is none.
+pub(in crate::sources::formats) fn optional<V>(
+    raw: Option<&str>,
+    read: impl FnOnce(&str) -> Result<Option<V>, String>,
+) -> Result<Option<V>, String> {
     raw.map_or(Ok(None), read)
 }

@@ -15,20 +15,20 @@ use super::scan::{EPISODES, Field, Fields};
 use super::value;
 
 /// Keys with the JSON text of their values, each key once.
-pub(super) type Pairs<'a> = Vec<(String, &'a str)>;
+pub(in crate::sources::formats) type Pairs<'a> = Vec<(String, &'a str)>;
 
 /// One event's envelope, and what stands beside it.
-pub(super) struct Envelope<'a> {
-    pub(super) fields: Fields<'a>,
+pub(in crate::sources::formats) struct Envelope<'a> {
+    pub(in crate::sources::formats) fields: Fields<'a>,
     /// Top-level fields that the envelope does not know: they count as `data`.
-    pub(super) extras: Pairs<'a>,
+    pub(in crate::sources::formats) extras: Pairs<'a>,
 }
 
 /// Reads a line.
 ///
 /// # Errors
 /// What is wrong with it, and where.
-pub(super) fn read(line: &str) -> Result<Envelope<'_>, String> {
+pub(in crate::sources::formats) fn read(line: &str) -> Result<Envelope<'_>, String> {
     let mut envelope = Envelope { fields: Fields::default(), extras: Vec::new() };
     for (key, value) in pairs(line)? {
         match Field::named(key.as_bytes()) {
@@ -50,7 +50,7 @@ pub(super) fn read(line: &str) -> Result<Envelope<'_>, String> {
 ///
 /// # Errors
 /// What is wrong with it, and where.
-pub(super) fn pairs(text: &str) -> Result<Pairs<'_>, String> {
+pub(in crate::sources::formats) fn pairs(text: &str) -> Result<Pairs<'_>, String> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let read = reader.deserialize_map(PairsVisitor).and_then(|pairs| reader.end().map(|()| pairs));
     read.map_err(|error| match error.classify() {

@@ -3,25 +3,27 @@
 //! Bytes come in; a batch goes out whose events point into its text, and with it each line that
 //! was refused, by number and reason. A bad line never harms its neighbours. An ordinary line is
 //! scanned once (`scan`); anything else (escapes in keys, unknown fields, bare `NaN`, mistakes) is
-//! read by serde_json (`envelope`), which is also what the scanner is tested against.
+//! read by serde_json (`envelope`), which is also what the scanner is tested against. A line that
+//! is esper-lite's own, which each line says for itself, goes to `esper`.
 
-mod decode;
+pub(super) mod decode;
 mod document;
-mod envelope;
+pub(super) mod envelope;
 mod meaning;
-mod names;
+pub(super) mod names;
 mod nonfinite;
-mod scan;
+pub(super) mod scan;
 #[cfg(test)]
 mod tests;
 mod timestamp;
-mod value;
+pub(super) mod value;
 
 use std::sync::Arc;
 
 use crate::domain::event::{Event, EventBatch, Refused};
 use crate::domain::names::Name;
 use crate::limits;
+use crate::sources::formats::esper;
 
 use self::decode::{DataText, Place, Source};
 use self::names::Names;
@@ -182,6 +184,12 @@ impl<'r> Reading<'r> {
                 let data = data.and_then(|text| Some(DataText { text, range: place.range(text)? }));
                 decode::event(number, &fields, place, data, self.source, self.names)
             }
+            _ if piece.len() <= limits::LINE_BYTES_MAX
+                && let Some(fields) = esper::scan(piece) =>
+            {
+                let place = Place { text: self.text, base: 0 };
+                esper::event(number, &fields, place, self.source, self.names)
+            }
             _ if piece.bytes().all(|byte| byte.is_ascii_whitespace()) => return,
             _ => self.unusual(number, piece),
         };
@@ -220,6 +228,11 @@ impl<'r> Reading<'r> {
             Some(text) => Place { text, base },
             None => Place { text: self.text, base: 0 },
         };
+        if let Some(fields) = esper::Fields::of(envelope)? {
+            let event = esper::event(number, &fields, place, self.source, self.names)?;
+            self.side.extend(rewritten);
+            return Ok(event);
+        }
         let data = envelope.fields.get(Field::Data).filter(|raw| *raw != "null");
         let merged = if envelope.extras.is_empty() { None } else { Some(merge(data, envelope)?) };
         let (data, episodes) = match &merged {

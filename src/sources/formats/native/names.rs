@@ -4,22 +4,25 @@ use std::collections::HashMap;
 
 use crate::domain::names::{Name, NameError, check_name};
 use crate::limits;
+use crate::sources::formats::esper;
 
 use super::meaning::Kind;
 
 /// The names one reader has met, by kind.
 #[derive(Debug)]
-pub(super) struct Names {
-    pub(super) runs: Kept<()>,
+pub(in crate::sources::formats) struct Names {
+    pub(in crate::sources::formats) runs: Kept<()>,
     pub(super) series: Kept<Kind>,
     pub(super) groups: Kept<()>,
     pub(super) hosts: Kept<()>,
     pub(super) phases: Kept<()>,
+    pub(in crate::sources::formats) event_types: Kept<esper::Kind>,
+    pub(in crate::sources::formats) group_ids: Kept<()>,
 }
 
 /// Names of one kind, each with what follows from it.
 #[derive(Debug)]
-pub(super) struct Kept<V> {
+pub(in crate::sources::formats) struct Kept<V> {
     what: &'static str,
     chars_max: usize,
     last: Option<(Name, V)>,
@@ -34,6 +37,8 @@ impl Default for Names {
             groups: Kept::new("`group`", limits::NAME_CHARS_MAX),
             hosts: Kept::new("`host`", limits::NAME_CHARS_MAX),
             phases: Kept::new("`phase`", limits::NAME_CHARS_MAX),
+            event_types: Kept::new("`event_type`", limits::NAME_CHARS_MAX),
+            group_ids: Kept::new("`group_id`", limits::NAME_CHARS_MAX),
         }
     }
 }
@@ -44,12 +49,16 @@ impl<V: Copy> Kept<V> {
     }
 
     /// What these names name, as an error says it.
-    pub(super) fn what(&self) -> &'static str {
+    pub(in crate::sources::formats) fn what(&self) -> &'static str {
         self.what
     }
 
     /// The shared name for `text`; `follows` is asked once a name.
-    pub(super) fn get(&mut self, text: &str, follows: impl FnOnce(&str) -> V) -> Result<(Name, V), NameError> {
+    pub(in crate::sources::formats) fn get(
+        &mut self,
+        text: &str,
+        follows: impl FnOnce(&str) -> V,
+    ) -> Result<(Name, V), NameError> {
         if let Some((name, value)) = &self.last
             && **name == *text
         {

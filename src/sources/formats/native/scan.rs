@@ -8,7 +8,7 @@ use crate::limits::NESTING_MAX;
 
 /// A field of the envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Field {
+pub(in crate::sources::formats) enum Field {
     Run,
     Type,
     Ts,
@@ -31,14 +31,14 @@ pub(super) const EPISODES: &str = "episodes_completed";
 
 /// The envelope of one event: the JSON text of each field that is there.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Fields<'a> {
+pub(in crate::sources::formats) struct Fields<'a> {
     pub(super) values: [Option<&'a str>; FIELDS],
     /// The value of [`EPISODES`] in `data`, if it is no container.
     pub(super) episodes: Option<&'a str>,
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn get(&self, field: Field) -> Option<&'a str> {
+    pub(in crate::sources::formats) fn get(&self, field: Field) -> Option<&'a str> {
         self.values[field as usize]
     }
 
@@ -69,10 +69,43 @@ impl Field {
     }
 }
 
+/// What a scan fills in: the fields of one format.
+pub(in crate::sources::formats) trait Scanned<'a>: Default {
+    /// A key of the format.
+    type Key: Copy;
+    /// The key in an object's own fields whose scalar is wanted too.
+    const INNER: &'static str;
+    /// The key of this name; `None` where such a line is not ordinary.
+    fn key(name: &[u8]) -> Option<Self::Key>;
+    /// Takes a value's JSON text and, where it is an object that has it, its scalar at [`Self::INNER`].
+    fn set(&mut self, key: Self::Key, value: &'a str, inner: Option<&'a str>);
+}
+
+impl<'a> Scanned<'a> for Fields<'a> {
+    type Key = Field;
+    const INNER: &'static str = EPISODES;
+
+    fn key(name: &[u8]) -> Option<Field> {
+        Field::named(name)
+    }
+
+    fn set(&mut self, field: Field, value: &'a str, inner: Option<&'a str>) {
+        Fields::set(self, field, value);
+        if field == Field::Data {
+            self.episodes = inner;
+        }
+    }
+}
+
 /// Scans a line. `None` is "not ordinary", not "wrong".
 pub(super) fn scan(line: &str) -> Option<Fields<'_>> {
+    scan_as(line)
+}
+
+/// Scans a line for the fields of a format.
+pub(in crate::sources::formats) fn scan_as<'a, F: Scanned<'a>>(line: &'a str) -> Option<F> {
     let mut cursor = Cursor { text: line, bytes: line.as_bytes(), at: 0 };
-    let mut fields = Fields::default();
+    let mut fields = F::default();
     cursor.blanks();
     cursor.take(b'{')?;
     cursor.blanks();
@@ -80,13 +113,10 @@ pub(super) fn scan(line: &str) -> Option<Fields<'_>> {
         cursor.at += 1;
     } else {
         loop {
-            let field = Field::named(cursor.key()?)?;
+            let key = F::key(cursor.key()?)?;
             let start = cursor.at;
-            let episodes = cursor.value()?;
-            fields.set(field, cursor.text.get(start..cursor.at)?);
-            if field == Field::Data {
-                fields.episodes = episodes;
-            }
+            let inner = cursor.value(F::INNER.as_bytes())?;
+            fields.set(key, cursor.text.get(start..cursor.at)?, inner);
             cursor.blanks();
             match cursor.next()? {
                 b',' => cursor.blanks(),
@@ -225,20 +255,20 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Any value. Where it is an object that holds [`EPISODES`] as a scalar, that scalar's text.
+    /// Any value. Where it is an object that holds the key `inner` as a scalar, that scalar's text.
     /// Keeps its own stack of one bit a level, so that nesting costs no call.
-    fn value(&mut self) -> Option<Option<&'a str>> {
+    fn value(&mut self, inner: &[u8]) -> Option<Option<&'a str>> {
         let mut objects = 0u64;
         let mut depth = 0u32;
-        let mut episodes = None;
-        let mut at_episodes = false;
+        let mut found = None;
+        let mut at_inner = false;
         loop {
             match self.peek()? {
                 open @ (b'{' | b'[') => {
                     let object = open == b'{';
                     depth += 1;
                     // The event's own object is a level too.
-                    if depth >= NESTING_MAX || at_episodes {
+                    if depth >= NESTING_MAX || at_inner {
                         return None;
                     }
                     objects = objects << 1 | u64::from(object);
@@ -246,7 +276,7 @@ impl<'a> Cursor<'a> {
                     self.blanks();
                     if self.peek()? != if object { b'}' } else { b']' } {
                         if object {
-                            at_episodes = self.key()? == EPISODES.as_bytes() && depth == 1;
+                            at_inner = self.key()? == inner && depth == 1;
                         }
                         continue;
                     }
@@ -254,12 +284,12 @@ impl<'a> Cursor<'a> {
                 _ => {
                     let start = self.at;
                     self.scalar()?;
-                    if at_episodes {
-                        episodes = self.text.get(start..self.at);
-                        at_episodes = false;
+                    if at_inner {
+                        found = self.text.get(start..self.at);
+                        at_inner = false;
                     }
                     if depth == 0 {
-                        return Some(episodes);
+                        return Some(found);
                     }
                     self.blanks();
                 }
@@ -271,7 +301,7 @@ impl<'a> Cursor<'a> {
                     b',' => {
                         self.blanks();
                         if object {
-                            at_episodes = self.key()? == EPISODES.as_bytes() && depth == 1;
+                            at_inner = self.key()? == inner && depth == 1;
                         }
                         break;
                     }
@@ -282,7 +312,7 @@ impl<'a> Cursor<'a> {
                 depth -= 1;
                 objects >>= 1;
                 if depth == 0 {
-                    return Some(episodes);
+                    return Some(found);
                 }
                 self.blanks();
             }

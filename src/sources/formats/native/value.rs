@@ -17,7 +17,7 @@ const FOUND_CHARS_MAX: usize = 40;
 const TWO_TO_64: f64 = 18_446_744_073_709_551_616.0;
 
 /// A string.
-pub(super) fn text<'a>(field: &str, raw: &'a str) -> Result<Option<Cow<'a, str>>, String> {
+pub(in crate::sources::formats) fn text<'a>(field: &str, raw: &'a str) -> Result<Option<Cow<'a, str>>, String> {
     if raw == "null" {
         return Ok(None);
     }
@@ -35,7 +35,7 @@ pub(super) fn text<'a>(field: &str, raw: &'a str) -> Result<Option<Cow<'a, str>>
 
 /// A whole number up to `max`. What is not finite counts as absent; where `max` is all of u64, what
 /// is larger counts as that.
-pub(super) fn whole(field: &str, raw: &str, min: u64, max: u64) -> Result<Option<u64>, String> {
+pub(in crate::sources::formats) fn whole(field: &str, raw: &str, min: u64, max: u64) -> Result<Option<u64>, String> {
     let range =
         || if max == u64::MAX { format!("an integer from {min} on") } else { format!("an integer {min}..={max}") };
     let value = match raw.as_bytes() {
@@ -58,7 +58,7 @@ pub(super) fn whole(field: &str, raw: &str, min: u64, max: u64) -> Result<Option
 }
 
 /// A whole number that fits 32 bits.
-pub(super) fn whole_u32(field: &str, raw: &str, min: u32) -> Result<Option<u32>, String> {
+pub(in crate::sources::formats) fn whole_u32(field: &str, raw: &str, min: u32) -> Result<Option<u32>, String> {
     let value = whole(field, raw, u64::from(min), u64::from(u32::MAX))?;
     Ok(value.and_then(|value| u32::try_from(value).ok()))
 }
@@ -74,7 +74,7 @@ pub(super) fn flag(field: &str, raw: &str) -> Result<Option<bool>, String> {
 }
 
 /// A time: RFC 3339 text or seconds since the epoch.
-pub(super) fn time(field: &str, raw: &str) -> Result<Option<Timestamp>, String> {
+pub(in crate::sources::formats) fn time(field: &str, raw: &str) -> Result<Option<Timestamp>, String> {
     if raw == "null" || nonfinite::is_token(raw) {
         return Ok(None);
     }
@@ -102,7 +102,7 @@ pub(super) fn span(field: &str, raw: &str) -> Result<Option<Duration>, String> {
 }
 
 /// The error for a value of the wrong type.
-pub(super) fn wrong(field: &str, expected: &str, raw: &str) -> String {
+pub(in crate::sources::formats) fn wrong(field: &str, expected: &str, raw: &str) -> String {
     let mut found: String = raw.chars().take(FOUND_CHARS_MAX).collect();
     if found.len() < raw.len() {
         found.push('…');
