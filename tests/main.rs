@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 mod config;
 mod crash;
+mod detach;
 mod e2e;
 mod engine;
 mod http;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::detach::Report;
 use super::run::{self, EngineLink, FinishNote, RunArgs, SinkLine, SinkTrust, SocketLink};
 use super::{outbox, words};
 use crate::app::{Door, Host, HostPlan, JournalPlace, Undelivered};
@@ -21,8 +22,17 @@ const OWN_FAILURE: u8 = 125;
 /// So many runs of one name may carry an engine at once.
 const TWINS_MAX: usize = 64;
 
-/// Runs a command and watches it.
-pub fn run(args: RunArgs, config: Option<&Path>, env: &Environment) -> ExitCode {
+/// Runs a command and watches it. `detached`: without a terminal, for a foreground that waits to hear
+/// that the command was started.
+pub fn run(args: RunArgs, config: Option<&Path>, env: &Environment, detached: bool) -> ExitCode {
+    let report = match detached.then(Report::take_over).transpose() {
+        Ok(report) => report,
+        Err(error) => {
+            words::error(&format!("cannot leave the terminal: {error}"), None);
+            return ExitCode::from(OWN_FAILURE);
+        }
+    };
+    let tell = |carried: bool| move |pid: u32| report.into_iter().for_each(|report| report.started(pid, carried));
     let Some(settings) = words::configuration(config, env, false) else { return ExitCode::from(OWN_FAILURE) };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -34,7 +44,7 @@ pub fn run(args: RunArgs, config: Option<&Path>, env: &Environment) -> ExitCode 
     let name = args.run_name();
     let found = runtime.block_on(SocketLink::connect(&settings.engine.socket, &name));
     let code = match found {
-        Ok(link) => runtime.block_on(run::run(args, Arc::new(link), Clock::System)),
+        Ok(link) => runtime.block_on(run::run_and_tell(args, Arc::new(link), Clock::System, tell(false))),
         Err(error) => {
             if !error.is_absent() {
                 words::say(&format!("runwatch: {error}; carrying an engine inside"));
@@ -44,7 +54,7 @@ pub fn run(args: RunArgs, config: Option<&Path>, env: &Environment) -> ExitCode 
                 Ok(carried) => carried,
                 Err(code) => return code,
             };
-            let code = runtime.block_on(run::run(args, carried.link(), Clock::System));
+            let code = runtime.block_on(run::run_and_tell(args, carried.link(), Clock::System, tell(true)));
             carried.stop(&runtime, config);
             code
         }
@@ -126,7 +136,7 @@ impl Carried {
 }
 
 /// A folder's name for a run's journal: readable, and another for every other run.
-fn folder_name(run: &str, twin: usize) -> String {
+pub(super) fn folder_name(run: &str, twin: usize) -> String {
     let mut name = String::new();
     for c in run.chars() {
         match c {
