@@ -12,6 +12,10 @@ demo:
 check:
     ./scripts/test
 
+# Real ways to die, each played by a real process, and what is said of it, in one table.
+deaths:
+    cargo test --test integration ways_to_die -- --nocapture
+
 # What the engine reaches, in one table, within two minutes after the build.
 bench *parts:
     cargo bench -- {{parts}}

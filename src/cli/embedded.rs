@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::detach::Report;
 use super::run::{self, EngineLink, FinishNote, RunArgs, SinkLine, SinkTrust, SocketLink};
 use super::{outbox, words};
 use crate::app::{Door, Host, HostPlan, JournalPlace, Undelivered};
@@ -21,8 +22,17 @@ const OWN_FAILURE: u8 = 125;
 /// So many runs of one name may carry an engine at once.
 const TWINS_MAX: usize = 64;
 
-/// Runs a command and watches it.
-pub fn run(args: RunArgs, config: Option<&Path>, env: &Environment) -> ExitCode {
+/// Runs a command and watches it. `detached`: without a terminal, for a foreground that waits to hear
+/// that the command was started.
+pub fn run(args: RunArgs, config: Option<&Path>, env: &Environment, detached: bool) -> ExitCode {
+    let report = match detached.then(Report::take_over).transpose() {
+        Ok(report) => report,
+        Err(error) => {
+            words::error(&format!("cannot leave the terminal: {error}"), None);
+            return ExitCode::from(OWN_FAILURE);
+        }
+    };
+    let tell = |carried: bool| move |pid: u32| report.into_iter().for_each(|report| report.started(pid, carried));
     let Some(settings) = words::configuration(config, env, false) else { return ExitCode::from(OWN_FAILURE) };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -33,7 +43,8 @@ pub fn run(args: RunArgs, config: Option<&Path>, env: &Environment) -> ExitCode 
     };
     let found = ReachedEngine::reach(settings, &args.run_name(), args.watch.team.as_deref(), &runtime, config);
     let Some(engine) = found else { return ExitCode::from(OWN_FAILURE) };
-    let code = runtime.block_on(run::run(args, engine.link(), Clock::System));
+    let begun = tell(engine.is_carried());
+    let code = runtime.block_on(run::run_and_tell(args, engine.link(), Clock::System, begun));
     engine.leave(&runtime, config);
     ExitCode::from(u8::try_from(code).unwrap_or(OWN_FAILURE))
 }
@@ -160,7 +171,7 @@ impl Carried {
 }
 
 /// A folder's name for a run's journal: readable, and another for every other run.
-fn folder_name(run: &str, twin: usize) -> String {
+pub(super) fn folder_name(run: &str, twin: usize) -> String {
     let mut name = String::new();
     for c in run.chars() {
         match c {

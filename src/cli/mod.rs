@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod detach;
 pub mod embedded;
 pub mod explain;
 pub mod outbox;
@@ -31,6 +32,9 @@ struct Cli {
     /// The configuration (default: ./runwatch.toml, then $XDG_CONFIG_HOME/runwatch/runwatch.toml, then built in)
     #[arg(short, long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Watch for a foreground that waits on standard output until the command was started
+    #[arg(long = "detached-watcher", hide = true)]
+    detached: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -85,7 +89,8 @@ pub fn main() -> ExitCode {
     let config = cli.config.as_deref();
     match cli.command {
         Command::Serve => serve::run(config, &env),
-        Command::Run(args) => embedded::run(args, config, &env),
+        Command::Run(args) if args.detach && !cli.detached => detach::run(&args, config, &env),
+        Command::Run(args) => embedded::run(args, config, &env, cli.detached),
         Command::Status { args, asked } => match target(asked.url, config, &env) {
             Some(target) => words::block_on(status::run(args, target)),
             None => ExitCode::FAILURE,

@@ -14,6 +14,7 @@ mod socket_link;
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,12 @@ pub struct RunArgs {
     /// How it is watched
     #[command(flatten)]
     pub watch: WatchArgs,
+    /// Go on without this terminal: return once the command was started
+    #[arg(long)]
+    pub detach: bool,
+    /// Where the output goes with --detach (default: a file of its own in the state directory)
+    #[arg(long, value_name = "FILE", requires = "detach")]
+    pub output: Option<PathBuf>,
     /// The command, with its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub command: Vec<OsString>,
@@ -80,6 +87,11 @@ impl RunArgs {
 /// Call it before descriptor limits are raised, on a runtime that the engine behind `link` cannot
 /// block. From its call on signals are the command's, see [`Child::spawn`].
 pub async fn run(args: RunArgs, link: Arc<dyn EngineLink>, clock: Clock) -> i32 {
+    run_and_tell(args, link, clock, |_| {}).await
+}
+
+/// As [`run`], and tells `started` the command's pid as soon as there is one.
+pub async fn run_and_tell(args: RunArgs, link: Arc<dyn EngineLink>, clock: Clock, started: impl FnOnce(u32)) -> i32 {
     if let Err(error) = args.watch.check() {
         say(&lines::trouble(&error));
         return OWN_FAILURE;
@@ -92,6 +104,7 @@ pub async fn run(args: RunArgs, link: Arc<dyn EngineLink>, clock: Clock) -> i32 
         Ok(child) => child,
         Err(error) => return not_started(&error),
     };
+    started(child.pid());
     let began_at = clock.now().moment;
     let placement = args.placement();
     let teller = Teller { run: Name::from(name.as_str()), host: hostname(), pid: child.pid(), placement, link };
