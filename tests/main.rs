@@ -12,6 +12,7 @@ mod config;
 mod crash;
 mod e2e;
 mod engine;
+mod esper;
 mod http;
 mod run;
 mod support;
