@@ -24,14 +24,14 @@ use runwatch_plugin::{Kind, Notification, Receipt, RunState, Sink, SinkError};
 
 /// A sink that keeps what it is sent, and answers as it is told.
 #[derive(Default)]
-struct Recording {
+pub struct Recording {
     told: Mutex<Vec<Notification>>,
     behaviour: Mutex<Behaviour>,
     calls: AtomicUsize,
 }
 
 #[derive(Default, Clone, Copy, PartialEq)]
-enum Behaviour {
+pub enum Behaviour {
     #[default]
     Takes,
     Fails,
@@ -65,7 +65,7 @@ impl Recording {
         *self.behaviour.lock().unwrap() = behaviour;
     }
 
-    fn told(&self) -> Vec<(Kind, RunState)> {
+    pub fn told(&self) -> Vec<(Kind, RunState)> {
         self.told.lock().unwrap().iter().map(|note| (note.kind, note.state)).collect()
     }
 
@@ -89,15 +89,15 @@ impl Probe for Blind {
 }
 
 /// Everything an engine needs, with two sinks.
-struct World {
-    parts: Parts,
+pub struct World {
+    pub parts: Parts,
     journal: Arc<MemoryJournal>,
-    pager: Arc<Recording>,
+    pub pager: Arc<Recording>,
     chat: Arc<Recording>,
 }
 
 impl World {
-    fn new() -> World {
+    pub fn new() -> World {
         let (pager, chat) = (Arc::new(Recording::default()), Arc::new(Recording::default()));
         let journal = Arc::new(MemoryJournal::new());
         let place = |key: &str, sink: Arc<Recording>| SinkPlace {
@@ -120,7 +120,7 @@ impl World {
     }
 }
 
-fn team() -> Team {
+pub fn team() -> Team {
     Team {
         name: "default".into(),
         matchers: Vec::new(),
@@ -135,7 +135,7 @@ fn team() -> Team {
 }
 
 /// Runs a test on one thread whose clock is paused.
-fn night<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+pub fn night<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
     let system = actix_rt::System::with_tokio_rt(|| {
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
     });
@@ -152,7 +152,7 @@ async fn send(door: &Door, run: &str, meaning: Meaning) {
     assert_eq!((taken.accepted, taken.rejected.len()), (1, 0));
 }
 
-async fn pass(span_ms: u64) {
+pub async fn pass(span_ms: u64) {
     tokio::time::sleep(Duration::from_millis(span_ms)).await;
 }
 

@@ -14,6 +14,7 @@ mod deaths;
 mod detach;
 mod e2e;
 mod engine;
+mod esper;
 mod hosts;
 mod http;
 mod run;

@@ -88,6 +88,7 @@ fn meaning(run: &wire::Run) -> String {
         RunState::Cancelled => "its user stopped it".to_owned(),
         RunState::Preempted => "its scheduler stopped it, to run again".to_owned(),
         RunState::Finished if run.exit.is_some() => cause(),
+        RunState::Finished if implied(run) => "every group of it did its last episode".to_owned(),
         RunState::Finished => "it said that it was done (run_finished)".to_owned(),
         RunState::EndedEarly => format!("it ended well, at step {}: short of its announced end", steps(run)),
         RunState::Finishing => "it said that it was done (run_finished), and its process is still there".to_owned(),
@@ -106,6 +107,11 @@ fn meaning(run: &wire::Run) -> String {
         },
         RunState::Waiting => "no event has come yet".to_owned(),
     }
+}
+
+/// Whether it is known to be done by its groups.
+fn implied(run: &wire::Run) -> bool {
+    !run.groups.is_empty() && run.groups.values().all(|group| group.state == RunState::Finished)
 }
 
 fn silence(run: &wire::Run) -> String {

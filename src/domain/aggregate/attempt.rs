@@ -161,7 +161,8 @@ impl RunEntry {
 
     /// Begins the next attempt.
     pub(super) fn begin(&mut self, event: &Event, because: &'static str, now: Now) {
-        let old = std::mem::take(&mut self.attempt);
+        let mut old = std::mem::take(&mut self.attempt);
+        let groups = std::mem::take(&mut old.groups).left_behind();
         let same_process = matches!(event.meaning, Meaning::GroupStarted(_)) && old.wrapped.is_some();
         let promised = old.facts.as_ref().is_some_and(|facts| facts.promised && old.events > 0);
         self.attempt = Attempt {
@@ -170,6 +171,7 @@ impl RunEntry {
             began: now.moment,
             counted: now.moment,
             facts: Some(Box::new(Facts { promised, ..Facts::default() })),
+            groups,
             ..Attempt::default()
         };
         if same_process {

@@ -10,12 +10,14 @@ use crate::domain::names::Name;
 use crate::domain::observation::{Report, RunObserved};
 use crate::domain::run::{GroupFacts, GroupStart};
 use crate::domain::time::{Moment, Now};
-use crate::limits::{LABELS_PER_RUN_MAX, NAME_CHARS_MAX};
+use crate::limits::{GROUPS_PER_RUN_MAX, LABELS_PER_RUN_MAX, NAME_CHARS_MAX};
 
 /// The groups of an attempt that started, in order.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     started: Vec<Group>,
+    /// Starts of earlier attempts, the last of them: a line of theirs may be read once more.
+    earlier: Vec<(Option<Name>, Timestamp)>,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,22 @@ struct Group {
 impl Groups {
     fn get(&self, name: &Option<Name>) -> Option<&Group> {
         self.started.iter().find(|group| group.name == *name)
+    }
+
+    /// Whether this very line was taken before.
+    fn is_repeated(&self, event: &Event) -> bool {
+        let Some(ts) = event.ts else { return false };
+        self.get(&event.group).is_some_and(|group| group.ts == Some(ts))
+            || self.earlier.iter().any(|(name, at)| *at == ts && *name == event.group)
+    }
+
+    /// What the next attempt is to know of these.
+    pub(super) fn left_behind(self) -> Groups {
+        let mut earlier = self.earlier;
+        earlier.extend(self.started.into_iter().filter_map(|group| Some((group.name, group.ts?))));
+        let old = earlier.len().saturating_sub(GROUPS_PER_RUN_MAX);
+        earlier.drain(..old);
+        Groups { started: Vec::new(), earlier }
     }
 
     fn are_finished(&self) -> bool {
@@ -84,26 +102,27 @@ impl Groups {
                 finished: start.finished_at.map(|at| now.moment_of(at)),
             })
         });
-        Groups { started: started.collect() }
+        Groups { started: started.collect(), earlier: Vec::new() }
     }
 }
 
 impl Attempt {
     /// Why the start of a group opens a new attempt, if it does.
     pub(super) fn group_restarted(&self, event: &Event, started: &GroupStarted, open: bool) -> Option<&'static str> {
+        if self.groups.is_repeated(event) {
+            return None;
+        }
         let Some(group) = self.groups.get(&event.group) else {
             return (!open).then_some("a group started after its end");
         };
-        let repeated = event.ts.is_some() && event.ts == group.ts;
-        let other_rank = started.rank.is_some() && started.rank != group.rank;
-        if repeated || open && other_rank { None } else { Some("a group started again") }
+        let other_rank = open && started.rank.is_some() && started.rank != group.rank;
+        (!other_rank).then_some("a group started again")
     }
 
     /// Whether the event names a group that it cannot make.
     pub(super) fn is_stray(&self, event: &Event) -> bool {
-        event.groups == GroupRule::OnceStarted
-            && !matches!(event.meaning, Meaning::GroupStarted(_))
-            && self.groups.get(&event.group).is_none()
+        let starts = matches!(event.meaning, Meaning::GroupStarted(_)) && !self.groups.is_repeated(event);
+        event.groups == GroupRule::OnceStarted && !starts && self.groups.get(&event.group).is_none()
     }
 
     /// The next attempt of the process that this one ran in: what the process was given stays.
@@ -123,7 +142,7 @@ impl Attempt {
         now: Now,
         observed: &mut RunObserved,
     ) {
-        if self.groups.get(&event.group).is_some() {
+        if self.groups.get(&event.group).is_some() || self.groups.is_repeated(event) {
             return;
         }
         let index = self.envs.group(&event.group, now.moment);

@@ -22,6 +22,7 @@ impl RunHealth {
             return;
         }
         self.finished_at = Some(now.moment);
+        self.forget_implied_finish();
         changed.noted = true;
         self.finish_if_unseen(now, changed);
     }

@@ -89,6 +89,8 @@ impl RunHealth {
         self.told_state = verdict.state;
         self.pace = verdict.pace;
         self.status = verdict.freshness;
+        // A run that nobody followed any more owes nothing, whatever it was to send before.
+        self.promised &= self.status != FreshnessStatus::NotWatched;
         self.missing = verdict.missing_envs.iter().cloned().collect();
         self.missing_judged = !self.missing.is_empty();
         self.alerts =

@@ -235,6 +235,23 @@ fn a_group_that_starts_again_is_a_new_attempt_and_its_repeated_line_is_not() {
     assert_eq!(night.view().attempt, 2);
 }
 
+/// A file with two runs in it, read once more from its beginning.
+#[test]
+fn starts_of_earlier_attempts_read_once_more_begin_nothing() {
+    let mut night = Night::new();
+    night.send(0, start("A", 0));
+    night.send(0, start("B", 1));
+    night.send(1_000, start("A", 2));
+    night.send(1_000, epoch("A", 0));
+    for _ in 0..2 {
+        for (group, stamp) in [("A", 0), ("B", 1), ("A", 2)] {
+            night.send(1_500, start(group, stamp));
+            night.send(1_500, epoch(group, 0));
+        }
+    }
+    assert_eq!((night.view().attempt, names(&night.view()), night.told.len()), (2, vec!["A"], 1));
+}
+
 #[test]
 fn another_rank_of_the_same_group_joins() {
     let ranked = |rank, stamp| start_with("A", stamp, |started| started.rank = Some(rank));

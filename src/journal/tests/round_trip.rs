@@ -232,3 +232,34 @@ fn facts_from_before_files_were_followed_are_read() {
     let read = read_facts(body.to_string().as_bytes(), envs.as_deref()).unwrap();
     assert_eq!(read, RunFacts { past: false, files: Vec::new(), ..written });
 }
+
+/// Rows of a version that did not know how groups start and how fast a run goes.
+#[tokio::test]
+async fn rows_of_an_earlier_version_are_taken_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    let written = entry(|entry| {
+        entry.facts = vec![facts("ppo", 1, 1)];
+        entry.verdicts = vec![verdict("ppo", 1, RunState::Running, 1)];
+    });
+    journal.commit(written).await.unwrap();
+    let earlier = journal.on_writer(|db| {
+        let mut changed = 0;
+        for place in 0..4 {
+            let started = format!("$.groups[{place}].started");
+            changed += db.execute("UPDATE run_facts SET body = json_remove(body, ?1)", [started])?;
+        }
+        changed += db.execute("UPDATE run_facts SET body = json_remove(body, '$.series[0].per_second')", [])?;
+        changed += db.execute("UPDATE run_verdicts SET body = json_remove(body, '$.pace')", [])?;
+        Ok(changed)
+    });
+    assert_eq!(earlier.await.unwrap(), 6);
+    let found = journal.recover(1).await.unwrap();
+    assert_eq!(found.unreadable, []);
+    let mut expected = facts("ppo", 1, 1);
+    expected.groups.iter_mut().for_each(|group| group.started = None);
+    expected.series[0].per_second = None;
+    assert_eq!(found.runs[0].facts.as_ref(), Some(&expected));
+    let expected = RunVerdict { pace: None, ..verdict("ppo", 1, RunState::Running, 1) };
+    assert_eq!(found.runs[0].verdict.as_ref(), Some(&expected));
+}
