@@ -6,10 +6,12 @@ use std::time::Duration;
 use runwatch_plugin::{Health, RunState, Subject};
 
 use super::HealthEffects;
+use super::deaths::Loss;
 use super::liveness::ProcessHealth;
+use super::members::Members;
 use super::threads::ThreadHealth;
 use super::timers::{Owner, Timers};
-use crate::domain::change::{AttemptEnd, RunChange, Story, Watch, WatchRequest};
+use crate::domain::change::{AttemptEnd, FoldStep, RunChange, Standing, Story, Watch, WatchRequest};
 use crate::domain::check::{Alert, CheckKind, Transition};
 use crate::domain::deadlines::Slot;
 use crate::domain::event::Expect;
@@ -19,7 +21,6 @@ use crate::domain::observation::{Announced, AttemptOpened, FactsUpdate, Report, 
 use crate::domain::run::RunVerdict;
 use crate::domain::team::Team;
 use crate::domain::time::{Moment, Now, earliest};
-use crate::limits::ALERTS_KEPT_MAX;
 
 /// A run's latest attempt, under judgement.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub(super) struct RunHealth {
     pub(super) missing: BTreeSet<(Option<Name>, u32)>,
     pub(super) missing_judged: bool,
     pub(super) process: ProcessHealth,
+    pub(super) members: Members,
+    pub(super) told_standing: Option<Standing>,
     pub(super) threads: Vec<ThreadHealth>,
     pub(super) finished_at: Option<Moment>,
     pub(super) finishing: bool,
@@ -80,6 +83,9 @@ pub(super) struct Changed {
     pub(super) ended: Option<AttemptEnd>,
     pub(super) progressed: bool,
     pub(super) noted: bool,
+    /// Where the telling of a first death stands, and which one that is.
+    pub(super) fold: FoldStep,
+    pub(super) folded: Option<Loss>,
 }
 
 impl RunHealth {
@@ -120,6 +126,8 @@ impl RunHealth {
             missing: BTreeSet::new(),
             missing_judged: false,
             process: ProcessHealth::default(),
+            members: Members::default(),
+            told_standing: None,
             threads: Vec::new(),
             finished_at: None,
             finishing: false,
@@ -149,7 +157,13 @@ impl RunHealth {
             self.promised = true;
             self.missing_judged = false;
         }
+        for noted in &seen.members {
+            self.member_noted(noted, timers, &mut changed);
+        }
         if self.open {
+            for heard in seen.heard {
+                self.touch_member(heard, now, timers, &mut changed);
+            }
             if seen.received {
                 self.touch(now, timers, &mut changed);
             }
@@ -174,6 +188,7 @@ impl RunHealth {
             match timers.owner(*slot) {
                 Owner::Freshness(_) => self.judge_freshness(now, timers, &mut changed),
                 Owner::Env(_, place) => self.judge_env(place, now, timers, &mut changed),
+                Owner::Member(_, place) => self.judge_member(place, now, timers, &mut changed),
                 Owner::Chores(_) => self.do_chores(now, timers, &mut changed),
                 Owner::Nobody => {}
             }
@@ -187,7 +202,10 @@ impl RunHealth {
         self.judge_startup(now, changed);
         self.judge_missing(now, changed);
         self.judge_threads(now, changed);
-        self.judge_process_hold(now, changed);
+        self.judge_process_holds(now, changed);
+        self.judge_untold(now, changed);
+        self.judge_stragglers(now, changed);
+        self.judge_fold(now, changed);
         self.judge_finishing(now, changed);
     }
 
@@ -200,12 +218,21 @@ impl RunHealth {
         effects: &mut HealthEffects,
     ) {
         match report {
-            Report::Process { pid, tid } => self.claim(pid, tid, now, effects),
-            Report::ProcessElsewhere => self.process.elsewhere(),
-            Report::ProcessStarted { pid, started } => self.wrapped_by_parent(pid, &started, now, changed, effects),
-            Report::ProcessEnded(ended) => self.parent_says_ended(ended, now, changed),
-            Report::Finished => self.finished(now, changed),
-            Report::Failed { error, traceback } => self.failed(error, traceback, now, changed),
+            Report::Process { member, pid, tid } => self.claim(member, pid, tid, now, effects),
+            Report::ProcessElsewhere { member } => self.elsewhere(member),
+            Report::ProcessStarted { member, pid, started } => {
+                self.wrapped_by_parent(member, pid, &started, now, changed, effects);
+            }
+            Report::ProcessEnded { member, ended } => self.parent_says_ended(member, ended, now, changed),
+            Report::Finished { member } => {
+                if self.member_finished(member, now, changed) {
+                    self.finished(now, changed);
+                }
+            }
+            Report::Failed { member, error, traceback } => {
+                self.failed(error, traceback, now, changed);
+                self.failed_by(member, now, changed);
+            }
             Report::Thread { pid, report } => self.thread_report(pid, report, now, changed, effects),
             Report::Paused => self.pause(now, timers, changed),
             Report::Resumed => self.resume(now, timers, changed),
@@ -225,9 +252,11 @@ impl RunHealth {
     ) {
         if changed.ended.is_some() {
             self.disarm(timers);
+            self.members.alerts.clear();
             effects.closed.push((self.id, self.attempt));
         }
-        if self.process.settled() && !self.open {
+        self.tell_standing(effects);
+        if self.process.settled() && !self.open && self.members.fold.is_none() {
             effects.watch.push(WatchRequest { run: self.id, attempt: self.attempt, what: Watch::Nothing });
             self.process.unwatched();
         }
@@ -247,13 +276,7 @@ impl RunHealth {
             ended: changed.ended,
             progressed: changed.progressed,
             verdict: self.verdict(now),
-            story: Story {
-                last_at: self.last.map(|last| now.utc_of(last)),
-                envs: self.envs.len(),
-                alerts: self.alerts.len(),
-                silent_envs: self.silent_envs(),
-                ..self.story.clone()
-            },
+            story: self.story_of(&changed, now),
         });
     }
 
@@ -263,7 +286,8 @@ impl RunHealth {
             self.startup_deadline(),
             self.missing_deadline(),
             self.thread_deadline(),
-            self.process.hold_until(),
+            self.process_hold_deadline(),
+            self.death_deadline(),
             self.finishing_deadline(),
         ])
     }
@@ -271,6 +295,7 @@ impl RunHealth {
     fn update(&mut self, update: FactsUpdate) {
         self.story.step = update.step.or(self.story.step);
         self.story.max_steps = update.max_steps.or(self.story.max_steps);
+        self.members.world_size = update.world_size.or(self.members.world_size);
         if let Some(labels) = update.labels {
             self.labels = labels;
         }
@@ -298,14 +323,18 @@ impl RunHealth {
             return state;
         }
         let silent = self.status.health() == Health::Critical;
+        let tally = self.members.tally();
+        let member = tally.worst.map(FreshnessStatus::health);
         match () {
             () if self.finishing => RunState::Finishing,
             () if self.paused.is_some() => RunState::Paused,
             () if self.finished_at.is_some() => RunState::Running,
-            () if silent && self.process.is_alive() => RunState::Hung,
+            () if silent && tally.alive > 0 => RunState::Hung,
             () if silent => RunState::Lost,
-            () if self.status == FreshnessStatus::Slow => RunState::Slow,
-            () if self.last.is_some() || self.process.is_alive() => RunState::Running,
+            () if member == Some(Health::Critical) && tally.hangs => RunState::Hung,
+            () if member == Some(Health::Critical) => RunState::Lost,
+            () if self.status == FreshnessStatus::Slow || member == Some(Health::Warning) => RunState::Slow,
+            () if self.last.is_some() || tally.alive + tally.held > 0 => RunState::Running,
             () => RunState::Waiting,
         }
     }
@@ -318,39 +347,25 @@ impl RunHealth {
             + self.stalled_for
             + self.paused.map_or(Duration::ZERO, |since| end.since(since))
             + self.stalled_since.map_or(Duration::ZERO, |since| end.since(since));
-        // What is wrong with the run itself explains its environments, so it is never left out.
-        let (envs, others) = (self.alerts.values().rev(), self.alerts.values());
-        let others = others.take_while(|alert| alert.check < CheckKind::EnvFreshness);
-        let of = |health| {
-            let envs = envs.clone().take_while(|alert| alert.check == CheckKind::EnvFreshness);
-            envs.filter(move |alert| alert.health == health)
-        };
-        let worst_first = others.chain(of(Health::Critical)).chain(of(Health::Warning));
-        let mut alerts: Vec<Alert> = worst_first.take(ALERTS_KEPT_MAX).cloned().collect();
-        alerts.sort_by(|a, b| b.health.cmp(&a.health).then(a.since.cmp(&b.since)));
         RunVerdict {
             key: self.key.clone(),
             attempt: self.attempt,
             state: self.state(),
-            freshness: self.status,
+            freshness: self.members.tally().worst.map_or(self.status, |worst| worst.max(self.status)),
             bounds: self.bounds,
             startup: self.promised.then_some(self.startup),
-            liveness: self.process.liveness.clone(),
+            liveness: self.liveness(),
             process: self.process.identity.clone(),
             threads: self.threads.iter().map(|thread| thread.verdict.clone()).collect(),
             missing_envs: self.missing.iter().cloned().collect(),
             runtime,
             active: runtime.saturating_sub(idle),
             ended_at: self.ended.map(|(_, at)| now.utc_of(at)),
-            exit: self.process.exit(),
-            alerts,
+            exit: self.exit(),
+            alerts: self.worst_alerts(),
+            members: self.member_verdicts(),
+            fold_since: self.members.fold.map(|fold| now.utc_of(fold.since)),
         }
-    }
-
-    /// How many environments are unhealthy: their alerts stand last, behind a handful of others.
-    fn silent_envs(&self) -> usize {
-        let others = self.alerts.keys().take_while(|(check, _)| *check < CheckKind::EnvFreshness).count();
-        self.alerts.len() - others
     }
 
     /// Records a transition and keeps the alert it opens or closes.
@@ -373,6 +388,9 @@ impl RunHealth {
         timers.remove(self.chores_slot);
         for place in &self.envs {
             timers.remove(place.slot);
+        }
+        for member in &self.members.list {
+            timers.remove(member.slot);
         }
         self.envs.clear();
     }
