@@ -11,7 +11,7 @@ use runwatch::app::Engine as Virtual;
 use runwatch::domain::freshness::{BoundSource, Bounds};
 use runwatch::ports::Board;
 use runwatch::sources::formats::NativeFormat;
-use runwatch::sources::http_ingest::Body;
+use runwatch::sources::http_ingest::{Body, Sender};
 use runwatch_plugin::{Kind, RunState};
 use serde_json::{Value, json};
 
@@ -104,7 +104,7 @@ fn plays(text: &str) {
             let at = arrival(portion).max(now);
             pass((at - now).as_millis() as u64).await;
             now = at;
-            let body = Body::read(&mut format, portion.join("\n").as_bytes(), Some("lab")).unwrap();
+            let body = Body::read(&mut format, portion.join("\n").as_bytes(), Some("lab"), Sender::Here).unwrap();
             let taken = body.offer(door.as_ref()).await.unwrap();
             assert_eq!((taken.accepted, taken.rejected), (portion.len(), vec![]));
         }

@@ -134,14 +134,8 @@ impl Handler<ProbesObserved> for HealthEvaluator {
 
     fn handle(&mut self, message: ProbesObserved, ctx: &mut Context<Self>) -> Self::Result {
         let now = self.clock.now();
-        let mut all = HealthEffects::default();
-        for probe in message.0 {
-            let effects = self.machine.on_probe(probe, now);
-            all.changes.extend(effects.changes);
-            all.watch.extend(effects.watch);
-            all.closed.extend(effects.closed);
-        }
-        self.settle(all, Vec::new(), ctx)
+        let effects = self.machine.on_probes(message.0, now);
+        self.settle(effects, Vec::new(), ctx)
     }
 }
 

@@ -153,6 +153,11 @@ pub struct Run {
     pub exit: Option<Exit>,
     /// Its processes.
     pub members: Vec<Member>,
+    /// How many of them were announced.
+    pub world_size: Option<u32>,
+    /// How many of them are known to be alive.
+    #[serde(default)]
+    pub members_alive: usize,
     /// Its named threads.
     pub threads: Vec<Thread>,
     /// When the attempt began.
@@ -259,7 +264,7 @@ pub struct Member {
     pub pid: Option<u32>,
     /// Its rank.
     pub rank: Option<u32>,
-    /// Whether it lives; null where the run has several, and it is not known of each.
+    /// Whether it lives; null where it only sends, and did not say that it is a process of the run.
     pub liveness: Option<Liveness>,
     /// Freshness by its own events.
     pub freshness: Freshness,

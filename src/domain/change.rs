@@ -1,13 +1,14 @@
 //! What the HealthEvaluator tells the Router and the LivenessPoller.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use runwatch_plugin::RunState;
 
 use super::check::Transition;
 use super::ending::Ending;
-use super::liveness::Sighting;
+use super::liveness::{Exit, Sighting};
 use super::names::{Name, RunId};
 use super::observation::LastEvent;
 use super::run::RunVerdict;
@@ -68,6 +69,68 @@ pub struct Story {
     pub silent_envs: usize,
     /// How many alerts are open, whether or not the verdict lists them.
     pub alerts: usize,
+    /// How many members there are that are judged by their own telemetry.
+    pub members: usize,
+    /// How many of them are silent.
+    pub silent_members: usize,
+    /// The run itself is heard of: what is silent is only a part of it.
+    pub heard: bool,
+    /// The process of a member that hangs.
+    pub suspect: Option<u32>,
+    /// What is known of its members' deaths, where it has several.
+    pub deaths: Option<Box<Deaths>>,
+}
+
+/// The deaths in an attempt of several members.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deaths {
+    /// The first: `rank 37 was killed by SIGSEGV on gpu-12`.
+    pub first: String,
+    /// How that ended.
+    pub exit: Option<Exit>,
+    /// What followed: `63 others were killed by SIGTERM after`.
+    pub others: Option<String>,
+    /// Where the telling of them stands.
+    pub fold: FoldStep,
+}
+
+/// Where the telling of a first death, and of what follows it, stands with a change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FoldStep {
+    /// Nothing waits to be told with a first death.
+    #[default]
+    None,
+    /// The first death is told now; what follows waits.
+    Opens,
+    /// What followed waits, this change too.
+    Within,
+    /// What followed is told now.
+    Closes,
+}
+
+/// Whether an attempt goes on, for who finds the runs of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// A process of it is known to be alive.
+    Alive,
+    /// No process of it can be seen: its events alone tell that it goes on.
+    Unseen {
+        /// It is given up when none came for so long.
+        disconnected: Duration,
+    },
+    /// It has ended.
+    Over,
+}
+
+/// An attempt goes on in another way than before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StandingChange {
+    /// The run.
+    pub run: RunId,
+    /// The attempt.
+    pub attempt: u32,
+    /// How.
+    pub standing: Standing,
 }
 
 /// Something the poller is to look at, or to leave alone.
@@ -91,6 +154,15 @@ pub enum Watch {
         /// Its start time, where an earlier look found it.
         start_ticks: Option<u64>,
     },
+    /// The process of a further member, until it ends.
+    Member {
+        /// Its place in the attempt.
+        place: u32,
+        /// Its pid.
+        pid: u32,
+        /// Its start time, where an earlier look found it.
+        start_ticks: Option<u64>,
+    },
     /// A thread, by id or, without one, by the name the kernel shows.
     Thread {
         /// The name it is reported under.
@@ -107,8 +179,10 @@ pub enum Watch {
 /// Which watched thing a sighting is of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum WatchKey {
-    /// The process.
+    /// The process that was named first.
     Process,
+    /// The process of the further member at this place.
+    Member(u32),
     /// The thread of this name.
     Thread(Name),
 }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use runwatch_plugin::{Health, Subject, UnknownWord};
 
+use super::names::Name;
+
 /// A question asked of a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CheckKind {
@@ -97,6 +99,15 @@ pub struct Alert {
     pub since: Timestamp,
     /// Why.
     pub reason: String,
+    /// Which member, where it is one's: also where it has no rank that the subject could name.
+    pub member: Option<Name>,
+}
+
+impl Alert {
+    /// Whether it is of the run itself, and not of a part of it.
+    pub fn is_of_run(&self) -> bool {
+        self.member.is_none() && self.subject == Subject::default()
+    }
 }
 
 impl Transition {
@@ -113,6 +124,7 @@ impl Transition {
             health: self.to,
             since: self.since,
             reason: self.reason.clone(),
+            member: None,
         })
     }
 }

@@ -15,6 +15,7 @@ pub mod freshness;
 pub mod health;
 pub mod incident;
 pub mod intake;
+pub mod joining;
 pub mod liveness;
 pub mod names;
 pub mod observation;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::event::{Expect, ProcessEnded, ProcessStarted, ThreadReport};
 use super::names::{Name, RunId, RunKey};
+use super::run::Member;
 use super::time::{Moment, Now};
 use std::time::Duration;
 
@@ -39,6 +40,10 @@ pub struct RunObserved {
     pub new_envs: Vec<NewEnv>,
     /// Environments that were announced, by group, with how many are still to come.
     pub announced: Vec<Announced>,
+    /// Members heard of for the first time, or of which more is known; new places follow those known before.
+    pub members: Vec<MemberNoted>,
+    /// Members that sent something that refreshes freshness.
+    pub heard: Vec<MemberHeard>,
     /// Facts for judging and for messages, where they changed.
     pub update: FactsUpdate,
     /// What the run said of itself, in order.
@@ -67,6 +72,28 @@ pub struct NewEnv {
     pub env: u32,
 }
 
+/// A member that was heard of for the first time, or of which more is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberNoted {
+    /// Its place in the attempt.
+    pub place: u32,
+    /// Who it is, as far as it said.
+    pub member: Member,
+    /// It is of this host.
+    pub local: bool,
+    /// It said itself that it is a member, or its watcher did.
+    pub introduced: bool,
+}
+
+/// A member that sent something that refreshes freshness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberHeard {
+    /// Its place in the attempt.
+    pub place: u32,
+    /// There was ordinary telemetry among it.
+    pub telemetry: bool,
+}
+
 /// Environments that were announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announced {
@@ -85,6 +112,8 @@ pub struct FactsUpdate {
     pub from_step: Option<u64>,
     /// Where it is done.
     pub max_steps: Option<u64>,
+    /// How many members there will be, when it was said.
+    pub world_size: Option<u32>,
     /// Its labels, when they changed.
     pub labels: Option<BTreeMap<String, String>>,
     /// Bounds the run expects, when it said so.
@@ -113,22 +142,34 @@ pub struct LastEvent {
 pub enum Report {
     /// A process of this host said it is the run's.
     Process {
+        /// Its place among the members; `None` where there was no room for it.
+        member: Option<u32>,
         /// Its pid.
         pid: u32,
         /// The thread of it to watch.
         tid: Option<u32>,
     },
     /// A process of another host said it is the run's.
-    ProcessElsewhere,
+    ProcessElsewhere {
+        /// Its place among the members.
+        member: Option<u32>,
+    },
     /// The parent said its child is there.
     ProcessStarted {
+        /// Its place among the members.
+        member: Option<u32>,
         /// Its pid.
         pid: u32,
         /// The rest.
         started: Box<ProcessStarted>,
     },
     /// The parent said its child has ended.
-    ProcessEnded(ProcessEnded),
+    ProcessEnded {
+        /// That child's place among the members, where it was named.
+        member: Option<u32>,
+        /// How it ended.
+        ended: ProcessEnded,
+    },
     /// A group's training began in this attempt.
     GroupStarted,
     /// A group did its last episode.
@@ -137,9 +178,14 @@ pub enum Report {
         group: Option<Name>,
     },
     /// `run_finished`.
-    Finished,
+    Finished {
+        /// Who said so.
+        member: Option<u32>,
+    },
     /// `run_failed`.
     Failed {
+        /// Who said so.
+        member: Option<u32>,
         /// The error.
         error: Option<String>,
         /// The traceback.
@@ -183,6 +229,8 @@ impl RunObserved {
             envs: Vec::new(),
             new_envs: Vec::new(),
             announced: Vec::new(),
+            members: Vec::new(),
+            heard: Vec::new(),
             update: FactsUpdate::default(),
             reports: Vec::new(),
         }

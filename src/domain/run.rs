@@ -171,6 +171,35 @@ pub struct RunVerdict {
     pub exit: Option<Exit>,
     /// Unhealthy checks, worst first.
     pub alerts: Vec<Alert>,
+    /// Its members, in the order of the facts'.
+    pub members: Vec<MemberVerdict>,
+    /// When a member's death was told with which what follows it is still to be told.
+    pub fold_since: Option<Timestamp>,
+}
+
+/// What we make of one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberVerdict {
+    /// Its host.
+    pub host: Option<Name>,
+    /// Its pid there.
+    pub pid: Option<u32>,
+    /// Its rank.
+    pub rank: Option<u32>,
+    /// Whether it counts, and not only sends.
+    pub counts: bool,
+    /// Whether it lives.
+    pub liveness: Liveness,
+    /// Which process it is.
+    pub process: Option<ProcessIdentity>,
+    /// The attempt ends with it.
+    pub launcher: bool,
+    /// The age of its last event, in words; nothing where it is not judged by its own.
+    pub freshness: Option<FreshnessStatus>,
+    /// It sent ordinary telemetry.
+    pub spoke: bool,
+    /// It said that it is done.
+    pub finished: bool,
 }
 
 /// One named thread.
@@ -186,6 +215,14 @@ pub struct ThreadVerdict {
     pub clean: bool,
     /// Since when it is as it is.
     pub at: Timestamp,
+}
+
+impl MemberVerdict {
+    /// How many of `members` count, and how many of those are known to be alive.
+    pub fn count(members: &[MemberVerdict]) -> (usize, usize) {
+        let counted = || members.iter().filter(|member| member.counts);
+        (counted().count(), counted().filter(|member| member.liveness == Liveness::Alive).count())
+    }
 }
 
 impl ThreadVerdict {

@@ -14,7 +14,7 @@ use super::incident::Incident;
 use super::liveness::{Exit, Liveness, ProcessIdentity};
 use super::names::{Name, RunId, RunKey};
 use super::pace;
-use super::run::{Member, RunFacts, RunVerdict, ThreadVerdict};
+use super::run::{Member, MemberVerdict, RunFacts, RunVerdict, ThreadVerdict};
 use super::time::Now;
 
 /// The engine and all it watches, at one moment.
@@ -72,6 +72,10 @@ pub struct RunView {
     pub exit: Option<Exit>,
     /// Its processes.
     pub members: Vec<Member>,
+    /// What is made of each, in the same order; of a process that only sends, little.
+    pub judged: Vec<MemberVerdict>,
+    /// How many members were announced.
+    pub world_size: Option<u32>,
     /// Its named threads.
     pub threads: Vec<ThreadVerdict>,
     /// When the attempt began.
@@ -318,6 +322,8 @@ fn run_view(facts: RunFacts, verdict: RunVerdict, incident: Option<Incident>, un
         liveness: verdict.liveness,
         exit: verdict.exit,
         members: members(facts.members, verdict.process.as_ref()),
+        judged: verdict.members,
+        world_size: facts.world_size,
         threads: verdict.threads,
         began_at: facts.began_at,
         ended_at: verdict.ended_at,

@@ -62,6 +62,10 @@ impl LivenessMachine {
             Watch::Process { pid, start_ticks } => {
                 self.watch(id(WatchKey::Process), ProbeTarget::Process { pid, start_ticks }, start_ticks)
             }
+            Watch::Member { place, pid, start_ticks } => {
+                let target = ProbeTarget::Process { pid, start_ticks };
+                self.watch(id(WatchKey::Member(place)), target, start_ticks)
+            }
             Watch::Thread { name, pid, tid } => {
                 let target = match tid {
                     Some(tid) => ProbeTarget::Thread { pid, tid },

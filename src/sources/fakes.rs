@@ -161,6 +161,8 @@ pub(crate) fn quiet_run(name: &str, team: &str) -> RunView {
         liveness: Liveness::Unknown(UnknownWhy::NeverSeen),
         exit: None,
         members: Vec::new(),
+        judged: Vec::new(),
+        world_size: None,
         threads: Vec::new(),
         began_at: at(0.0),
         ended_at: None,
@@ -213,6 +215,7 @@ pub(crate) fn troubled_run() -> RunView {
         health: Health::Critical,
         since: at(593.0),
         reason: reason.to_owned(),
+        member: None,
     };
     let thread = |name: &str, tid, liveness, clean| ThreadVerdict {
         thread: name.into(),

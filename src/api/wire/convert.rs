@@ -115,7 +115,9 @@ impl Run {
             header: header(view.freshness.status, view.freshness.age),
             freshness: Freshness::of(&view.freshness),
             exit: view.exit.as_ref().map(Exit::of),
-            members: view.members.iter().map(|member| Member::of(member, view, now)).collect(),
+            members: (0..).zip(&view.members).map(|(place, member)| Member::of(place, member, view, now)).collect(),
+            world_size: view.world_size,
+            members_alive: members_alive(view),
             began_at: millis(view.began_at),
             ended_at: view.ended_at.map(millis),
             runtime_s: tenths(view.runtime),
@@ -141,6 +143,14 @@ impl Run {
             liveness,
             threads,
         }
+    }
+}
+
+/// How many members are alive; where none named itself, the run's own process is all there may be.
+fn members_alive(view: &RunView) -> usize {
+    match run::MemberVerdict::count(&view.judged) {
+        (0, _) => usize::from(view.liveness == liveness::Liveness::Alive),
+        (_, alive) => alive,
     }
 }
 
@@ -192,14 +202,16 @@ impl Exit {
 }
 
 impl Member {
-    fn of(member: &run::Member, view: &RunView, now: Timestamp) -> Member {
+    fn of(place: usize, member: &run::Member, view: &RunView, now: Timestamp) -> Member {
+        let judged = view.judged.get(place).filter(|judged| judged.counts);
         let bounds = &view.freshness.bounds;
         let freshness = match member.last_at {
             None => Freshness::bounded("waiting", bounds),
             Some(last_at) => {
                 // By the wall clock, which may have been set back since.
                 let age = Duration::try_from(now.duration_since(last_at)).unwrap_or_default();
-                let status = bounds.status(age).as_str();
+                let by_age = || bounds.status(age);
+                let status = judged.and_then(|judged| judged.freshness).unwrap_or_else(by_age).as_str();
                 Freshness {
                     age_s: Some(tenths(age)),
                     last_at: Some(millis(last_at)),
@@ -211,7 +223,10 @@ impl Member {
             host: member.host.as_ref().map(ToString::to_string),
             pid: member.pid,
             rank: member.rank,
-            liveness: (view.members.len() == 1).then(|| Liveness::of(&view.liveness)),
+            liveness: match judged {
+                Some(judged) if view.members.len() > 1 => Some(Liveness::of(&judged.liveness)),
+                _ => (view.members.len() == 1).then(|| Liveness::of(&view.liveness)),
+            },
             freshness,
         }
     }

@@ -1,17 +1,20 @@
 //! One run and its latest attempt: what it sent, and where one attempt ends and the next begins.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::envs::EnvTable;
 use super::feed::Feeds;
 use super::following::Files;
 use super::groups::Groups;
+use super::members::MemberTable;
 use super::report;
 use super::series::SeriesTable;
 use crate::domain::event::{Event, Expect, GroupRule, Meaning, RunStarted};
+use crate::domain::joining::{Known, Relation, Start};
 use crate::domain::names::{Name, RunKey};
-use crate::domain::observation::{AttemptOpened, LastEvent, NewEnv, RunObserved};
-use crate::domain::run::{Member, RunFacts};
+use crate::domain::observation::{AttemptOpened, LastEvent, MemberHeard, NewEnv, RunObserved};
+use crate::domain::run::RunFacts;
 use crate::domain::time::{Moment, Now};
 use crate::limits::{GROUPS_PER_RUN_MAX, MEMBERS_PER_RUN_MAX, SERIES_PER_RUN_MAX};
 
@@ -40,8 +43,8 @@ pub(super) struct Attempt {
     pub(super) opened: Option<Box<AttemptOpened>>,
     pub(super) key: Option<String>,
     pub(super) started: Option<StartMark>,
-    /// The child of a `runwatch run` that is still there: whatever starts belongs to it.
-    pub(super) wrapped: Option<u32>,
+    /// Processes with a watcher that are still there: whatever starts belongs to them.
+    pub(super) wrapped: BTreeSet<u32>,
     /// It said that it is done.
     pub(super) finished: bool,
     pub(super) began: Moment,
@@ -51,7 +54,7 @@ pub(super) struct Attempt {
     pub(super) step: Option<u64>,
     pub(super) episodes: Option<u64>,
     pub(super) skew_us: Option<i64>,
-    pub(super) members: Vec<(Member, Moment)>,
+    pub(super) members: MemberTable,
     pub(super) envs: EnvTable,
     pub(super) groups: Groups,
     pub(super) series: SeriesTable,
@@ -110,13 +113,11 @@ impl RunEntry {
         if attempt.number == 0 {
             return Some("first seen");
         }
-        let local_pid = event.pid.filter(|_| event.host.as_ref().is_none_or(|from| from == host));
         match &event.meaning {
-            Meaning::RunStarted(started) => attempt.restarted(event, started, self.open),
+            Meaning::RunStarted(started) => attempt.restarted(event, started, host, self.open),
             Meaning::GroupStarted(started) => attempt.group_restarted(event, started, self.open),
             Meaning::ProcessStarted(_) => {
-                let again = self.open && local_pid.is_some() && attempt.knows_pid(local_pid);
-                (!again).then_some("a new process began")
+                (!(self.open && attempt.takes_in(event, host))).then_some("a new process began")
             }
             Meaning::ProcessEnded(_) | Meaning::RunFinished { .. } | Meaning::RunFailed { .. } => None,
             _ if self.open => None,
@@ -126,7 +127,7 @@ impl RunEntry {
             _ => {
                 let limit = if attempt.finished { LATE_FINISHED } else { LATE };
                 let late = self.closed_at.is_some_and(|closed| now.moment.since(closed) < limit);
-                let other = event.pid.is_some() && !attempt.knows_pid(event.pid);
+                let other = event.pid.is_some() && !attempt.members.knows(event.host.as_ref(), event.pid, host);
                 (!late || other).then_some("it sent events again after its end")
             }
         }
@@ -163,7 +164,7 @@ impl RunEntry {
     pub(super) fn begin(&mut self, event: &Event, because: &'static str, now: Now) {
         let mut old = std::mem::take(&mut self.attempt);
         let groups = std::mem::take(&mut old.groups).left_behind();
-        let same_process = matches!(event.meaning, Meaning::GroupStarted(_)) && old.wrapped.is_some();
+        let same_process = matches!(event.meaning, Meaning::GroupStarted(_)) && !old.wrapped.is_empty();
         let promised = old.facts.as_ref().is_some_and(|facts| facts.promised && old.events > 0);
         self.attempt = Attempt {
             number: old.number + 1,
@@ -190,11 +191,11 @@ impl RunEntry {
         if event.meaning.refreshes() {
             attempt.refresh(event, now, observed);
         }
-        attempt.note_sender(event, now);
+        let member = attempt.note_sender(event, host, now, observed);
         attempt.note_series(event, now);
         attempt.note_env(event, now, observed);
         attempt.note_lifecycle(event, host, now, observed);
-        observed.reports.extend(report(event, host));
+        observed.reports.extend(report(event, member, host));
     }
 
     /// What is known, for status and journal.
@@ -202,8 +203,6 @@ impl RunEntry {
         let attempt = &self.attempt;
         let default = Facts::default();
         let facts = attempt.facts.as_deref().unwrap_or(&default);
-        let members =
-            attempt.members.iter().map(|(member, last)| Member { last_at: Some(now.utc_of(*last)), ..member.clone() });
         let mut groups = attempt.envs.facts(now);
         attempt.groups.add_to(&mut groups, now);
         RunFacts {
@@ -226,7 +225,7 @@ impl RunEntry {
             n_envs: facts.n_envs,
             world_size: facts.world_size,
             phase: facts.phase.clone(),
-            members: members.collect(),
+            members: attempt.members.facts(now),
             groups,
             series: attempt.series.facts(attempt.counted, now),
             last_event: attempt.last_event.as_ref().map(LastEvent::to_json),
@@ -236,7 +235,7 @@ impl RunEntry {
     }
 
     /// Takes up what an earlier life of the engine knew.
-    pub(super) fn restored(facts: RunFacts, open: bool, now: Now) -> RunEntry {
+    pub(super) fn restored(facts: RunFacts, open: bool, here: &Name, now: Now) -> RunEntry {
         let at = |utc| now.moment_of(utc);
         let attempt = Attempt {
             number: facts.attempt,
@@ -247,14 +246,7 @@ impl RunEntry {
             step: facts.step,
             episodes: facts.episodes,
             skew_us: facts.skew_s.map(|s| (s * 1e6) as i64),
-            members: facts
-                .members
-                .into_iter()
-                .map(|member| {
-                    let last = member.last_at.map_or(now.moment, at);
-                    (Member { last_at: None, ..member }, last)
-                })
-                .collect(),
+            members: MemberTable::restore(facts.members, here, now),
             envs: EnvTable::restore(&facts.groups, now),
             groups: Groups::restore(&facts.groups, now),
             series: SeriesTable::restore(facts.series, now),
@@ -281,12 +273,8 @@ impl RunEntry {
 }
 
 impl Attempt {
-    fn knows_pid(&self, pid: Option<u32>) -> bool {
-        pid.is_some() && self.members.iter().any(|(member, _)| member.pid == pid)
-    }
-
     /// Why this `run_started` is a restart, if it is one.
-    fn restarted(&self, event: &Event, started: &RunStarted, open: bool) -> Option<&'static str> {
+    fn restarted(&self, event: &Event, started: &RunStarted, host: &Name, open: bool) -> Option<&'static str> {
         if let (Some(known), Some(told)) = (&self.key, &started.attempt_id) {
             return (known != told).then_some("a new attempt_id");
         }
@@ -294,14 +282,22 @@ impl Attempt {
         if self.started.as_ref() == Some(&mark) && mark.ts.is_some() {
             return None;
         }
-        if open && (self.wrapped.is_some() || self.knows_pid(event.pid)) {
-            return None;
-        }
-        let joins = self.started.as_ref().is_some_and(|first| event.rank.is_some() && first.rank != event.rank);
-        if open && (joins || self.started.is_none()) {
-            return None;
-        }
-        Some("run_started")
+        (!(open && self.takes_in(event, host))).then_some("run_started")
+    }
+
+    /// Whether a process that begins is, or becomes, a member of this attempt.
+    fn takes_in(&self, event: &Event, host: &Name) -> bool {
+        let Some(start) = Start::of(event) else { return false };
+        let world_size = self.facts.as_ref().and_then(|facts| facts.world_size);
+        let known = Known {
+            attempt_id: self.key.as_deref(),
+            wrapped: !self.wrapped.is_empty(),
+            wrapped_here: !self.wrapped.is_empty() && event.host.as_ref().is_none_or(|from| from == host),
+            started: self.started.is_some(),
+            full: world_size.is_some_and(|size| self.members.len() >= size as usize),
+            ..Known::default()
+        };
+        matches!(start.relation(&self.members.known(&start, host, known)), Relation::Same | Relation::Joins)
     }
 
     fn refresh(&mut self, event: &Event, now: Now, observed: &mut RunObserved) {
@@ -321,26 +317,21 @@ impl Attempt {
         };
     }
 
-    fn note_sender(&mut self, event: &Event, now: Now) {
+    /// Notes who sent the event: its place among the members, if it has one.
+    fn note_sender(&mut self, event: &Event, here: &Name, now: Now, observed: &mut RunObserved) -> Option<u32> {
         if let Some(seq) = event.seq {
             self.feeds.note(&event.host, event.pid, seq, MEMBERS_PER_RUN_MAX);
         }
-        if event.pid.is_none() && event.rank.is_none() {
-            return;
-        }
-        let room = self.members.len() < MEMBERS_PER_RUN_MAX;
-        let known = self
-            .members
-            .iter_mut()
-            .find(|(member, _)| member.pid == event.pid && member.rank == event.rank && member.host == event.host);
-        match known {
-            Some((_, last)) => *last = now.moment,
-            None if room => {
-                let member = Member { host: event.host.clone(), pid: event.pid, rank: event.rank, last_at: None };
-                self.members.push((member, now.moment));
+        let (place, noted) = self.members.note(event, here, now.moment)?;
+        observed.members.extend(noted);
+        if event.meaning.refreshes() {
+            let telemetry = event.meaning == Meaning::Telemetry;
+            match observed.heard.last_mut() {
+                Some(last) if last.place == place => last.telemetry |= telemetry,
+                _ => observed.heard.push(MemberHeard { place, telemetry }),
             }
-            None => {}
         }
+        Some(place)
     }
 
     fn note_series(&mut self, event: &Event, now: Now) {

@@ -1,5 +1,7 @@
 //! Feed loss: gaps in a sender's counter. Duplicates and re-ordering are harmless.
 
+use std::collections::HashMap;
+
 use crate::domain::names::Name;
 
 /// One sender's counter.
@@ -16,13 +18,16 @@ pub(super) struct Feed {
 #[derive(Debug, Default)]
 pub(super) struct Feeds {
     feeds: Vec<Feed>,
+    places: HashMap<(Option<Name>, Option<u32>), usize>,
+    /// The sender heard of last: most often the next one, too.
+    hint: usize,
     lost: u64,
 }
 
 impl Feeds {
     /// Counters that begin with what was lost before.
     pub(super) fn with_lost(lost: u64) -> Feeds {
-        Feeds { feeds: Vec::new(), lost }
+        Feeds { lost, ..Feeds::default() }
     }
 
     /// Events that never came.
@@ -32,10 +37,15 @@ impl Feeds {
 
     /// Notes a number; at most `room` senders are followed.
     pub(super) fn note(&mut self, host: &Option<Name>, pid: Option<u32>, seq: u64, room: usize) {
-        let known = self.feeds.len();
-        match self.feeds.iter_mut().find(|feed| feed.pid == pid && feed.host == *host) {
-            Some(feed) => self.lost = feed.note(seq, self.lost),
-            None if known < room => {
+        let hinted = self.feeds.get(self.hint).is_some_and(|feed| feed.pid == pid && feed.host == *host);
+        let place = if hinted { Some(self.hint) } else { self.places.get(&(host.clone(), pid)).copied() };
+        match place {
+            Some(place) => {
+                self.hint = place;
+                self.lost = self.feeds[place].note(seq, self.lost);
+            }
+            None if self.feeds.len() < room => {
+                self.places.insert((host.clone(), pid), self.feeds.len());
                 self.feeds.push(Feed { host: host.clone(), pid, highest: seq, seen: u64::MAX });
             }
             None => {}

@@ -128,8 +128,6 @@ impl Attempt {
     /// The next attempt of the process that this one ran in: what the process was given stays.
     pub(super) fn carry_over(&mut self, old: Attempt) {
         self.wrapped = old.wrapped;
-        let process = old.members.into_iter().filter(|(member, _)| member.pid == old.wrapped);
-        self.members = process.collect();
         let Some(old) = old.facts else { return };
         let Facts { labels, command, promised, declared, .. } = *old;
         *self.edit() = Facts { labels, command, promised, declared, ..Facts::default() };

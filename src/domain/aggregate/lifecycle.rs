@@ -2,7 +2,7 @@
 
 use super::announced;
 use super::attempt::{Attempt, StartMark};
-use crate::domain::event::{Event, Expect, Meaning, ProcessStarted, RunStarted};
+use crate::domain::event::{Event, Expect, Meaning, ProcessStarted, RunStarted, Watcher};
 use crate::domain::names::Name;
 use crate::domain::observation::RunObserved;
 use crate::domain::time::Now;
@@ -16,7 +16,7 @@ impl Attempt {
                 self.note_group_progress(event, (*episodes, *max_episodes), now, observed);
             }
             Meaning::ProcessStarted(started) => self.note_process(event, started, host, observed),
-            Meaning::ProcessEnded(_) => self.wrapped = None,
+            Meaning::ProcessEnded(_) => self.wrapped.retain(|pid| event.pid.is_some_and(|ended| ended != *pid)),
             Meaning::Followed(followed) => self.note_followed(followed, observed),
             Meaning::RunFinished { .. } => self.finished = true,
             Meaning::PhaseStarted { phase, .. } => self.edit().phase = Some(phase.clone()),
@@ -57,15 +57,21 @@ impl Attempt {
         }
         observed.update.labels = Some(facts.labels.clone());
         observed.update.max_steps = facts.max_steps;
+        observed.update.world_size = facts.world_size;
     }
 
     fn note_process(&mut self, event: &Event, started: &ProcessStarted, host: &Name, observed: &mut RunObserved) {
-        if event.host.as_ref().is_none_or(|from| from == host) {
-            self.wrapped = event.pid;
+        if event.host.as_ref().is_none_or(|from| from == host) && started.watcher != Watcher::Nobody {
+            self.wrapped.extend(event.pid);
+        }
+        if self.key.is_none() {
+            self.key.clone_from(&started.attempt_id);
         }
         let facts = self.edit();
         facts.labels.extend(started.labels.clone());
         facts.promised |= started.promised;
+        facts.world_size = started.world_size.or(facts.world_size);
+        observed.update.world_size = facts.world_size;
         facts.declared = started.declared.clone();
         if !started.command.is_empty() {
             facts.command = Some(started.command.clone());

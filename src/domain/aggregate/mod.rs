@@ -7,6 +7,7 @@ mod feed;
 mod following;
 mod groups;
 mod lifecycle;
+mod members;
 mod series;
 
 use super::event::{Event, Meaning, Refused};
@@ -47,7 +48,7 @@ impl AggregateMachine {
 
     /// Takes up a run from an earlier life of the engine. `open` says whether its attempt is.
     pub fn restore(&mut self, run: RunId, facts: RunFacts, open: bool, now: Now) {
-        let entry = RunEntry::restored(facts, open, now);
+        let entry = RunEntry::restored(facts, open, &self.host, now);
         self.envs += entry.env_count();
         *self.slot(run) = Some(entry);
     }
@@ -242,20 +243,22 @@ fn evidence(batch: &AcceptedBatch, event: &Event) -> LastEvent {
 }
 
 /// What an event means beyond its arrival, for the evaluator.
-fn report(event: &Event, host: &Name) -> Option<Report> {
+fn report(event: &Event, member: Option<u32>, host: &Name) -> Option<Report> {
     let local = event.host.as_ref().is_none_or(|from| from == host);
     let pid = event.pid.filter(|_| local);
     match &event.meaning {
         Meaning::RunStarted(started) => match (pid, event.pid) {
-            (Some(pid), _) => Some(Report::Process { pid, tid: started.tid }),
-            (None, Some(_)) => Some(Report::ProcessElsewhere),
+            (Some(pid), _) => Some(Report::Process { member, pid, tid: started.tid }),
+            (None, Some(_)) => Some(Report::ProcessElsewhere { member }),
             (None, None) => None,
         },
-        Meaning::ProcessStarted(started) => Some(Report::ProcessStarted { pid: pid?, started: started.clone() }),
-        Meaning::ProcessEnded(ended) => Some(Report::ProcessEnded(ended.clone())),
-        Meaning::RunFinished { .. } => Some(Report::Finished),
+        Meaning::ProcessStarted(started) => {
+            Some(Report::ProcessStarted { member, pid: pid?, started: started.clone() })
+        }
+        Meaning::ProcessEnded(ended) => Some(Report::ProcessEnded { member, ended: ended.clone() }),
+        Meaning::RunFinished { .. } => Some(Report::Finished { member }),
         Meaning::RunFailed { error, traceback } => {
-            Some(Report::Failed { error: error.clone(), traceback: traceback.clone() })
+            Some(Report::Failed { member, error: error.clone(), traceback: traceback.clone() })
         }
         Meaning::ThreadReport(thread) => Some(Report::Thread { pid, report: thread.clone() }),
         Meaning::Paused => Some(Report::Paused),

@@ -29,7 +29,7 @@ impl RunHealth {
 
     /// Done, and no process to wait for: that is the end.
     pub(super) fn finish_if_unseen(&mut self, now: Now, changed: &mut Changed) {
-        if self.open && self.finished_at.is_some() && !self.process.may_be_alive() {
+        if self.open && self.finished_at.is_some() && self.members.tally().maybe == 0 {
             let state = self.finished_or_early();
             self.end(state, CheckKind::Outcome, now, "the run reported that it is done".to_owned(), changed);
         }

@@ -189,6 +189,7 @@ impl RunHealth {
         for place in &self.envs {
             timers.table.set(place.slot, Moment::NEVER);
         }
+        self.disarm_members(timers);
     }
 
     /// The run says it goes on, or has paused for as long as it may.
@@ -230,6 +231,7 @@ impl RunHealth {
             let deadline = self.freshness_deadline(timers.status[index], timers.last[index], timers);
             timers.table.set(place.slot, deadline.max(now.moment));
         }
+        self.rearm_members(now, timers);
     }
 
     /// Nothing of the attempt is due any more.
@@ -238,6 +240,7 @@ impl RunHealth {
         for place in &self.envs {
             timers.table.set(place.slot, Moment::NEVER);
         }
+        self.disarm_members(timers);
     }
 
     /// Whether silence counts against the run.
@@ -247,10 +250,12 @@ impl RunHealth {
 
     /// Whether more is to be expected of it: a process that was seen to end explains every silence.
     fn may_go_on(&self) -> bool {
-        self.open && self.finished_at.is_none() && !self.finish.is_pending() && self.process.held.is_none()
+        let others_live = self.members.tally().alive > 0;
+        let waits = self.members.stragglers_until.is_some() || self.finish.is_pending();
+        self.open && self.finished_at.is_none() && !waits && (self.process.held.is_none() || others_live)
     }
 
-    fn status_now(&self, last: Moment, now: Now, timers: &Timers) -> FreshnessStatus {
+    pub(super) fn status_now(&self, last: Moment, now: Now, timers: &Timers) -> FreshnessStatus {
         if self.lease_until.is_some_and(|until| now.moment < until) {
             return FreshnessStatus::Live;
         }
@@ -263,13 +268,13 @@ impl RunHealth {
     }
 
     /// When `status` ends for something last heard of at `last`.
-    fn freshness_deadline(&self, status: FreshnessStatus, last: Moment, timers: &Timers) -> Moment {
+    pub(super) fn freshness_deadline(&self, status: FreshnessStatus, last: Moment, timers: &Timers) -> Moment {
         let Some(bound) = self.bounds.end_of(status) else { return Moment::NEVER };
         let deadline = self.counted_from(last, timers) + bound;
         self.lease_until.map_or(deadline, |until| deadline.max(until)).round_up()
     }
 
-    fn bound_words(&self, status: FreshnessStatus) -> String {
+    pub(super) fn bound_words(&self, status: FreshnessStatus) -> String {
         let (word, bound) = match status {
             FreshnessStatus::Slow => ("slow", self.bounds.slow),
             FreshnessStatus::Disconnected => ("disconnected", self.bounds.disconnected),
@@ -371,7 +376,7 @@ impl RunHealth {
     /// Silent, no process to be seen, and every step done: that is an end, not a loss.
     fn silent_at_its_end(&mut self, now: Now, changed: &mut Changed) {
         let done = matches!((self.story.step, self.story.max_steps), (Some(step), Some(max)) if step >= max);
-        if done && !self.process.is_alive() {
+        if done && self.members.tally().alive == 0 {
             let reason = "silent after its last step, and no process can be seen".to_owned();
             self.end(RunState::Finished, CheckKind::Outcome, now, reason, changed);
         }

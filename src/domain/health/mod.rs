@@ -3,20 +3,25 @@
 //! Observations and sightings go in; what changed about which run comes out.
 
 mod clocks;
+mod death_words;
+mod deaths;
 mod end;
 mod freshness;
 mod groups;
 mod liveness;
+mod member_freshness;
+mod members;
 mod past;
 mod restore;
 mod run;
 mod threads;
 mod timers;
+mod verdict;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::change::{ProbeObserved, RunChange, WatchRequest};
+use super::change::{ProbeObserved, RunChange, StandingChange, WatchRequest};
 use super::deadlines::Slot;
 use super::names::{Name, RunId};
 use super::observation::{Observed, RunObserved};
@@ -60,6 +65,18 @@ pub struct HealthEffects {
     pub watch: Vec<WatchRequest>,
     /// For the Aggregator: attempts that are over.
     pub closed: Vec<(RunId, u32)>,
+    /// For the Ingestor: attempts that go on in another way than before, or have ended.
+    pub standings: Vec<StandingChange>,
+}
+
+impl HealthEffects {
+    /// Takes in what another input came to.
+    pub fn extend(&mut self, other: HealthEffects) {
+        self.changes.extend(other.changes);
+        self.watch.extend(other.watch);
+        self.closed.extend(other.closed);
+        self.standings.extend(other.standings);
+    }
 }
 
 impl HealthMachine {
@@ -94,10 +111,23 @@ impl HealthMachine {
 
     /// Judges what a look found.
     pub fn on_probe(&mut self, probe: ProbeObserved, now: Now) -> HealthEffects {
+        self.on_probes(vec![probe], now)
+    }
+
+    /// Judges what several looks found: those at one attempt together, so that one change tells them all.
+    pub fn on_probes(&mut self, mut probes: Vec<ProbeObserved>, now: Now) -> HealthEffects {
         let mut effects = HealthEffects::default();
-        let run = self.runs.get_mut(probe.run.0 as usize).and_then(Option::as_mut);
-        if let Some(run) = run.filter(|run| run.attempt == probe.attempt) {
-            run.sight(probe.key, probe.sighting, &self.identity, now, &mut self.timers, &mut effects);
+        probes.sort_by_key(|probe| probe.run);
+        let mut probes = probes.into_iter().peekable();
+        while let Some(first) = probes.next() {
+            let (id, mut sightings) = (first.run, vec![first]);
+            while let Some(next) = probes.next_if(|next| next.run == id) {
+                sightings.push(next);
+            }
+            if let Some(run) = self.runs.get_mut(id.0 as usize).and_then(Option::as_mut) {
+                sightings.retain(|probe| probe.attempt == run.attempt);
+                run.sight(sightings, &self.identity, now, &mut self.timers, &mut effects);
+            }
         }
         effects
     }
@@ -154,6 +184,7 @@ impl HealthMachine {
             let same_process = opened.same_process;
             let mut old = self.slot(seen.run).take();
             if let Some(old) = &mut old {
+                old.settle(now, &mut self.timers, effects);
                 old.supersede(now, &mut self.timers, effects);
                 old.release(&mut self.timers);
             }
@@ -176,7 +207,7 @@ impl Owner {
     fn run(self) -> Option<RunId> {
         match self {
             Owner::Nobody => None,
-            Owner::Freshness(run) | Owner::Chores(run) | Owner::Env(run, _) => Some(run),
+            Owner::Freshness(run) | Owner::Chores(run) | Owner::Env(run, _) | Owner::Member(run, _) => Some(run),
         }
     }
 }

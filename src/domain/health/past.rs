@@ -15,7 +15,16 @@ pub(super) struct Past {
     /// Since when we look.
     pub(super) since: Moment,
     /// The process that history named, with the thread to watch, and when: a live line makes it ours.
-    claim: Option<(u32, Option<u32>, Moment)>,
+    claim: Option<Claim>,
+}
+
+/// A process that says it is the run's.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    member: Option<u32>,
+    pid: u32,
+    tid: Option<u32>,
+    at: Moment,
 }
 
 impl Past {
@@ -49,11 +58,11 @@ impl RunHealth {
             let past = self.past.get_or_insert(Past::since(read));
             past.since = read;
             seen.reports.retain(|report| match report {
-                Report::Process { pid, tid } => {
-                    past.claim = Some((*pid, *tid, now.moment));
+                Report::Process { member, pid, tid } => {
+                    past.claim = Some(Claim { member: *member, pid: *pid, tid: *tid, at: now.moment });
                     false
                 }
-                Report::Thread { .. } | Report::ProcessElsewhere => false,
+                Report::Thread { .. } | Report::ProcessElsewhere { .. } => false,
                 _ => true,
             });
         } else if seen.received
@@ -67,14 +76,14 @@ impl RunHealth {
                 }
             }
             self.rearm_all(now, timers);
-            if let Some((pid, tid, claimed)) = past.claim {
-                self.claim(pid, tid, now.back_at(claimed), effects);
+            if let Some(Claim { member, pid, tid, at }) = past.claim {
+                self.claim(member, pid, tid, now.back_at(at), effects);
             }
         }
     }
 
     /// A file of the run is followed from now on: telemetry is promised.
-    pub(super) fn followed(&mut self, declared: Expect, now: Now, timers: &mut Timers, changed: &mut Changed) {
+    pub(super) fn begin_following(&mut self, declared: Expect, now: Now, timers: &mut Timers, changed: &mut Changed) {
         if !self.open {
             return;
         }
@@ -94,7 +103,7 @@ impl RunHealth {
     }
 
     /// Nobody follows the run any more: silence is no longer its own.
-    pub(super) fn unfollowed(&mut self, now: Now, timers: &mut Timers, changed: &mut Changed) {
+    pub(super) fn end_following(&mut self, now: Now, timers: &mut Timers, changed: &mut Changed) {
         if !self.open {
             return;
         }

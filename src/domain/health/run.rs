@@ -6,12 +6,14 @@ use std::time::Duration;
 use runwatch_plugin::{Health, RunState, Subject};
 
 use super::HealthEffects;
+use super::deaths::Loss;
 use super::groups::ImpliedFinish;
 use super::liveness::ProcessHealth;
+use super::members::Members;
 use super::past::Past;
 use super::threads::ThreadHealth;
 use super::timers::{Owner, Timers};
-use crate::domain::change::{AttemptEnd, RunChange, Story, Watch, WatchRequest};
+use crate::domain::change::{AttemptEnd, FoldStep, RunChange, Standing, Story, Watch, WatchRequest};
 use crate::domain::check::{Alert, CheckKind, Transition};
 use crate::domain::deadlines::Slot;
 use crate::domain::event::Expect;
@@ -22,7 +24,6 @@ use crate::domain::pace::Pace;
 use crate::domain::run::RunVerdict;
 use crate::domain::team::Team;
 use crate::domain::time::{Moment, Now, earliest};
-use crate::limits::ALERTS_KEPT_MAX;
 
 /// A run's latest attempt, under judgement.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ pub(super) struct RunHealth {
     /// From when what was promised or announced last is waited for.
     pub(super) awaited_from: Moment,
     pub(super) process: ProcessHealth,
+    pub(super) members: Members,
+    pub(super) told_standing: Option<Standing>,
     pub(super) threads: Vec<ThreadHealth>,
     pub(super) finished_at: Option<Moment>,
     pub(super) finish: ImpliedFinish,
@@ -88,6 +91,9 @@ pub(super) struct Changed {
     pub(super) ended: Option<AttemptEnd>,
     pub(super) progressed: bool,
     pub(super) noted: bool,
+    /// Where the telling of a first death stands, and which one that is.
+    pub(super) fold: FoldStep,
+    pub(super) folded: Option<Loss>,
 }
 
 impl RunHealth {
@@ -130,6 +136,8 @@ impl RunHealth {
             missing_judged: false,
             awaited_from: now.moment,
             process: ProcessHealth::default(),
+            members: Members::default(),
+            told_standing: None,
             threads: Vec::new(),
             finished_at: None,
             finish: ImpliedFinish::default(),
@@ -162,7 +170,13 @@ impl RunHealth {
             self.missing_judged = false;
             self.awaited_from = now.moment;
         }
+        for noted in &seen.members {
+            self.member_noted(noted, timers, &mut changed);
+        }
         if self.open {
+            for heard in seen.heard {
+                self.touch_member(heard, now, timers, &mut changed);
+            }
             if seen.received {
                 self.touch(now, timers, &mut changed);
             }
@@ -187,6 +201,7 @@ impl RunHealth {
             match timers.owner(*slot) {
                 Owner::Freshness(_) => self.judge_freshness(now, timers, &mut changed),
                 Owner::Env(_, place) => self.judge_env(place, now, timers, &mut changed),
+                Owner::Member(_, place) => self.judge_member(place, now, timers, &mut changed),
                 Owner::Chores(_) => self.do_chores(now, timers, &mut changed),
                 Owner::Nobody => {}
             }
@@ -200,7 +215,10 @@ impl RunHealth {
         self.judge_startup(now, changed);
         self.judge_missing(now, changed);
         self.judge_threads(now, changed);
-        self.judge_process_hold(now, changed);
+        self.judge_process_holds(now, changed);
+        self.judge_untold(now, changed);
+        self.judge_stragglers(now, changed);
+        self.judge_fold(now, changed);
         self.judge_implied_finish(now, timers, changed);
         self.judge_finishing(now, changed);
     }
@@ -214,22 +232,31 @@ impl RunHealth {
         effects: &mut HealthEffects,
     ) {
         match report {
-            Report::Process { pid, tid } => self.claim(pid, tid, now, effects),
-            Report::ProcessElsewhere => self.process.elsewhere(),
-            Report::ProcessStarted { pid, started } => self.wrapped_by_parent(pid, &started, now, changed, effects),
-            Report::ProcessEnded(ended) => self.parent_says_ended(ended, now, changed),
+            Report::Process { member, pid, tid } => self.claim(member, pid, tid, now, effects),
+            Report::ProcessElsewhere { member } => self.elsewhere(member),
+            Report::ProcessStarted { member, pid, started } => {
+                self.wrapped_by_parent(member, pid, &started, now, changed, effects);
+            }
+            Report::ProcessEnded { member, ended } => self.parent_says_ended(member, ended, now, changed),
             Report::GroupStarted => self.group_started(now, timers),
             Report::GroupFinished { group } => self.group_finished(&group, now, timers, changed),
-            Report::Finished => self.finished(now, changed),
-            Report::Failed { error, traceback } => self.failed(error, traceback, now, changed),
+            Report::Finished { member } => {
+                if self.member_finished(member, now, changed) {
+                    self.finished(now, changed);
+                }
+            }
+            Report::Failed { member, error, traceback } => {
+                self.failed(error, traceback, now, changed);
+                self.failed_by(member, now, changed);
+            }
             Report::Thread { pid, report } => self.thread_report(pid, report, now, changed, effects),
             Report::Paused => self.pause(now, timers, changed),
             Report::Resumed => self.resume(now, timers, changed),
             Report::PhaseStarted { lease } => self.lease(lease.map(|lease| now.moment + lease), now, timers),
             Report::PhaseEnded => self.lease(None, now, timers),
             Report::Moved => self.moved(now, changed),
-            Report::Followed(declared) => self.followed(declared, now, timers, changed),
-            Report::Unfollowed => self.unfollowed(now, timers, changed),
+            Report::Followed(declared) => self.begin_following(declared, now, timers, changed),
+            Report::Unfollowed => self.end_following(now, timers, changed),
         }
     }
 
@@ -243,9 +270,11 @@ impl RunHealth {
     ) {
         if changed.ended.is_some() {
             self.disarm(timers);
+            self.members.alerts.clear();
             effects.closed.push((self.id, self.attempt));
         }
-        if self.process.settled() && !self.open {
+        self.tell_standing(effects);
+        if self.process.settled() && !self.open && self.members.fold.is_none() {
             effects.watch.push(WatchRequest { run: self.id, attempt: self.attempt, what: Watch::Nothing });
             self.process.unwatched();
         }
@@ -264,13 +293,7 @@ impl RunHealth {
             ended: changed.ended,
             progressed: changed.progressed,
             verdict: self.verdict(now),
-            story: Story {
-                last_at: self.last.map(|last| now.utc_of(last)),
-                envs: self.envs.len(),
-                alerts: self.alerts.len(),
-                silent_envs: self.silent_envs(),
-                ..self.story.clone()
-            },
+            story: self.story_of(&changed, now),
             history: false,
         });
     }
@@ -286,7 +309,8 @@ impl RunHealth {
             self.startup_deadline(),
             self.missing_deadline(),
             self.thread_deadline(),
-            self.process.hold_until(),
+            self.process_hold_deadline(),
+            self.death_deadline(),
             self.finishing_deadline(),
             self.finish.deadline(),
         ])
@@ -296,6 +320,7 @@ impl RunHealth {
         self.note_pace(&update, now);
         self.story.step = update.step.or(self.story.step);
         self.story.max_steps = update.max_steps.or(self.story.max_steps);
+        self.members.world_size = update.world_size.or(self.members.world_size);
         if let Some(labels) = update.labels {
             self.labels = labels;
         }
@@ -323,15 +348,19 @@ impl RunHealth {
             return state;
         }
         let silent = self.status.health() == Health::Critical;
+        let tally = self.members.tally();
+        let member = tally.worst.map(FreshnessStatus::health);
         match () {
             () if self.finishing => RunState::Finishing,
             () if self.paused.is_some() => RunState::Paused,
             () if self.finished_at.is_some() => RunState::Running,
-            () if silent && self.process.is_alive() => RunState::Hung,
+            () if silent && tally.alive > 0 => RunState::Hung,
             () if silent => RunState::Lost,
-            () if self.past.is_some() && !self.process.is_alive() => RunState::Waiting,
-            () if self.status == FreshnessStatus::Slow => RunState::Slow,
-            () if self.last.is_some() || self.process.is_alive() => RunState::Running,
+            () if self.past.is_some() && tally.alive == 0 => RunState::Waiting,
+            () if member == Some(Health::Critical) && tally.hangs => RunState::Hung,
+            () if member == Some(Health::Critical) => RunState::Lost,
+            () if self.status == FreshnessStatus::Slow || member == Some(Health::Warning) => RunState::Slow,
+            () if self.last.is_some() || tally.alive + tally.held > 0 => RunState::Running,
             () => RunState::Waiting,
         }
     }
@@ -339,24 +368,14 @@ impl RunHealth {
     /// What is made of the attempt.
     pub(super) fn verdict(&self, now: Now) -> RunVerdict {
         let (runtime, active) = self.times(now);
-        // What is wrong with the run itself explains its environments, so it is never left out.
-        let (envs, others) = (self.alerts.values().rev(), self.alerts.values());
-        let others = others.take_while(|alert| alert.check < CheckKind::EnvFreshness);
-        let of = |health| {
-            let envs = envs.clone().take_while(|alert| alert.check == CheckKind::EnvFreshness);
-            envs.filter(move |alert| alert.health == health)
-        };
-        let worst_first = others.chain(of(Health::Critical)).chain(of(Health::Warning));
-        let mut alerts: Vec<Alert> = worst_first.take(ALERTS_KEPT_MAX).cloned().collect();
-        alerts.sort_by(|a, b| b.health.cmp(&a.health).then(a.since.cmp(&b.since)));
         RunVerdict {
             key: self.key.clone(),
             attempt: self.attempt,
             state: self.state(),
-            freshness: self.status,
+            freshness: self.members.tally().worst.map_or(self.status, |worst| worst.max(self.status)),
             bounds: self.bounds,
             startup: self.promised.then_some(self.startup),
-            liveness: self.process.liveness.clone(),
+            liveness: self.liveness(),
             process: self.process.identity.clone(),
             threads: self.threads.iter().map(|thread| thread.verdict.clone()).collect(),
             missing_envs: self.missing.iter().cloned().collect(),
@@ -364,15 +383,11 @@ impl RunHealth {
             active,
             pace: self.pace,
             ended_at: self.ended.map(|(_, at)| now.utc_of(at)),
-            exit: self.process.exit(),
-            alerts,
+            exit: self.exit(),
+            alerts: self.worst_alerts(),
+            members: self.member_verdicts(),
+            fold_since: self.members.fold.map(|fold| now.utc_of(fold.since)),
         }
-    }
-
-    /// How many environments are unhealthy: their alerts stand last, behind a handful of others.
-    fn silent_envs(&self) -> usize {
-        let others = self.alerts.keys().take_while(|(check, _)| *check < CheckKind::EnvFreshness).count();
-        self.alerts.len() - others
     }
 
     /// Records a transition and keeps the alert it opens or closes.
@@ -395,6 +410,9 @@ impl RunHealth {
         timers.remove(self.chores_slot);
         for place in &self.envs {
             timers.remove(place.slot);
+        }
+        for member in &self.members.list {
+            timers.remove(member.slot);
         }
         self.envs.clear();
     }

@@ -16,6 +16,8 @@ pub(super) enum Owner {
     Chores(RunId),
     /// The freshness of the environment at this place of a run.
     Env(RunId, u32),
+    /// The freshness of the member at this place of a run.
+    Member(RunId, u32),
 }
 
 /// The table and its columns.

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use runwatch_plugin::{Health, Severity, Subject};
 
 use crate::domain::change::RunChange;
-use crate::domain::check::{Alert, CheckKind};
+use crate::domain::check::{Alert, CheckKind, Transition};
+use crate::domain::names::Name;
 
 /// The check that caused a notification.
 #[derive(Debug, Clone)]
@@ -32,10 +33,14 @@ impl Cause {
 
 /// The transition a change is told by: the worst that is not explained by another.
 pub(super) fn cause_of(change: &RunChange) -> Cause {
-    let explained = |check| explains_envs(&change.verdict.alerts) && check == CheckKind::EnvFreshness;
+    let explained = |transition: &Transition| {
+        let part = transition.check == CheckKind::EnvFreshness
+            || (transition.check == CheckKind::Freshness && transition.subject != Subject::default());
+        part && explains_parts(&change.verdict.alerts)
+    };
     let well = change.verdict.alerts.is_empty();
     let told = change.transitions.iter().filter(|transition| well || transition.to.is_unhealthy());
-    let told = told.filter(|transition| !explained(transition.check));
+    let told = told.filter(|transition| !explained(transition));
     match told.max_by_key(|transition| (transition.to, std::cmp::Reverse(transition.check))) {
         Some(transition) => Cause {
             check: transition.check,
@@ -59,20 +64,27 @@ pub(super) fn cause_of(change: &RunChange) -> Cause {
     }
 }
 
-/// The run's own silence explains its environments'.
-fn explains_envs(alerts: &[Alert]) -> bool {
-    alerts.iter().any(|alert| alert.check == CheckKind::Freshness)
+/// The run's own silence explains its members' and its environments'.
+fn explains_parts(alerts: &[Alert]) -> bool {
+    alerts.iter().any(|alert| alert.check == CheckKind::Freshness && alert.is_of_run())
 }
 
 pub(super) fn unexplained(alerts: &[Alert]) -> impl Iterator<Item = &Alert> {
-    let explained = explains_envs(alerts);
-    alerts.iter().filter(move |alert| !(explained && alert.check == CheckKind::EnvFreshness))
+    let explained = explains_parts(alerts);
+    let part = |alert: &Alert| match alert.check {
+        CheckKind::EnvFreshness => true,
+        check => check == CheckKind::Freshness && !alert.is_of_run(),
+    };
+    alerts.iter().filter(move |alert| !(explained && part(alert)))
 }
 
 pub(super) fn severity_of(alerts: &[Alert]) -> Severity {
     unexplained(alerts).filter_map(|alert| alert.health.severity()).max().unwrap_or(Severity::Info)
 }
 
-pub(super) fn alert_key(alert: &Alert) -> (CheckKind, Subject, Health) {
-    (alert.check, alert.subject.clone(), alert.health)
+/// What tells an alert from others: the check, what it looked at, and how bad it is.
+pub(super) type AlertKey = (CheckKind, Subject, Option<Name>, Health);
+
+pub(super) fn alert_key(alert: &Alert) -> AlertKey {
+    (alert.check, alert.subject.clone(), alert.member.clone(), alert.health)
 }

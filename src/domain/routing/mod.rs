@@ -3,6 +3,8 @@
 //! Every input becomes one journal entry and the deliveries in it: written first, sent second.
 
 mod cause;
+mod fold;
+mod members;
 mod recipients;
 mod words;
 
@@ -11,17 +13,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use runwatch_plugin::{Health, Kind, Notification, RunState, Severity, Subject};
+use runwatch_plugin::{Kind, Notification, RunState, Severity};
 
 use super::change::RunChange;
-use super::check::{Alert, CheckKind};
+use super::check::Alert;
 use super::delivery::Delivery;
 use super::incident::Incident;
 use super::names::{Name, RunKey};
 use super::team::{SinkKey, Team};
 use super::time::{Moment, Now, earliest};
 
-use cause::{Cause, alert_key, cause_of, severity_of, unexplained};
+use cause::{AlertKey, Cause, alert_key, cause_of, severity_of, unexplained};
+use fold::{News, Telling, telling};
 
 /// What joins an open incident is told in one update, this long after the last telling.
 const FOLD: Duration = Duration::from_secs(30);
@@ -44,7 +47,7 @@ pub struct RoutingMachine {
 struct OpenIncident {
     incident: Incident,
     /// What was told of; anything beyond it is news.
-    told_of: BTreeSet<(CheckKind, Subject, Health)>,
+    told_of: BTreeSet<AlertKey>,
     told_at: Moment,
     update_due: Option<Moment>,
     close_due: Option<Moment>,
@@ -150,8 +153,8 @@ impl RoutingMachine {
             None => self.opened(change, severity),
         };
         let ended_badly = change.ended.is_some_and(|ended| ended.fatal);
-        let worse = fresh || severity > open.incident.severity || ended_badly;
         let more = news(&open, alerts).next().is_some();
+        let told = telling(change, &open, News { fresh, severity, ended_badly, more });
         open.incident.alerts = alerts.clone();
         open.incident.attempt = change.verdict.attempt;
         open.incident.state = change.verdict.state;
@@ -164,11 +167,15 @@ impl RoutingMachine {
         }
         let cause = cause_of(change);
         open.incident.summary = words::summary(change, &cause);
-        if worse {
-            let occasion = Occasion { kind: Kind::Firing, cause, change, now: change.at };
-            self.tell(&mut open, &occasion, effects);
-        } else if more && open.update_due.is_none() && !open.incident.fatal {
-            open.update_due = Some((open.told_at + FOLD).max(change.at.moment));
+        match told {
+            Telling::Now(kind) => {
+                let occasion = Occasion { kind, cause, change, now: change.at };
+                self.tell(&mut open, &occasion, effects);
+            }
+            Telling::Later if open.update_due.is_none() => {
+                open.update_due = Some((open.told_at + FOLD).max(change.at.moment));
+            }
+            Telling::Later | Telling::Folded | Telling::Nothing => {}
         }
         open.last = Some(Box::new(change.clone()));
         effects.incidents.push(open.incident.clone());

@@ -7,7 +7,7 @@ use runwatch_plugin::{
     AlertSummary, DeliveryNote, Evidence, ExitEvidence, Kind, Links, Notification, RunRef, RunState, Severity, VERSION,
 };
 
-use super::{Cause, Occasion};
+use super::{Cause, Occasion, members};
 use crate::domain::change::{RunChange, Story};
 use crate::domain::check::CheckKind;
 use crate::domain::ending::{next_after, signal_of_child};
@@ -72,6 +72,9 @@ pub(super) fn summary(change: &RunChange, cause: &Cause) -> String {
     let at_step = at_step(&change.story);
     let after = format_runtime(verdict.runtime, false);
     let silent = silence(&change.story, change.at.utc);
+    if let Some(summary) = members::summary(change, cause, &at_step) {
+        return summary;
+    }
     match verdict.state {
         RunState::Failed => format!("{run} failed{at_step}: {}", failure(change)),
         RunState::Killed => format!("{run} was {}{at_step}", killed(verdict.exit)),
@@ -167,9 +170,14 @@ fn reason(change: &RunChange, cause: &Cause) -> String {
     let mut reason = cause.reason.clone();
     if cause.check == CheckKind::Freshness && cause.to.is_unhealthy() {
         match &change.verdict.liveness {
+            _ if change.story.heard && change.story.silent_members > 0 => {}
             Liveness::Alive => reason.push_str("; its process is alive"),
             Liveness::Unknown(why) => reason.push_str(&format!("; {}", why.words())),
             Liveness::Dead { .. } => {}
+        }
+        if change.story.silent_members > 0 && !change.story.heard {
+            let (silent, all) = (change.story.silent_members, change.story.members);
+            reason.push_str(&format!("; {silent} of {all} members are silent with it"));
         }
         let envs = change.story.silent_envs;
         if envs > 0 {
@@ -195,10 +203,13 @@ fn next_for(kind: Kind, change: &RunChange, cause: &Cause) -> String {
         return "nothing to do".to_owned();
     }
     let run = &change.verdict.key.name;
-    let pid = change.verdict.process.as_ref().map(|process| process.pid);
+    let pid = change.story.suspect.or(change.verdict.process.as_ref().map(|process| process.pid));
     let stack = pid
         .map_or_else(|| format!("runwatch explain {run}"), |pid| format!("its Python stack: py-spy dump --pid {pid}"));
     match (change.verdict.state, cause.check) {
+        (state, _) if members::first_exit(change).is_some() && (!state.is_end() || state == RunState::Failed) => {
+            members::next(change)
+        }
         (RunState::Failed, _) if is_told_by_its_code(change.verdict.exit) => {
             next_after(change.verdict.exit, change.story.ending.scheduler)
         }
@@ -225,7 +236,12 @@ fn evidence(change: &RunChange) -> Evidence {
         Liveness::Dead { cause: DeathCause::Exited(exit), .. } => {
             Some(ExitEvidence { code: exit.code, signal: exit.signal, core: exit.core, oom: exit.oom })
         }
-        _ => None,
+        _ => members::first_exit(change).map(|exit| ExitEvidence {
+            code: exit.code,
+            signal: exit.signal,
+            core: exit.core,
+            oom: exit.oom,
+        }),
     };
     let last_event = change.story.last_event.as_ref().map(|last| last.to_json());
     Evidence {

@@ -4,6 +4,7 @@ mod attempts;
 mod following;
 mod groups;
 mod incidents;
+mod members;
 mod records;
 mod teams;
 
@@ -135,6 +136,14 @@ impl Night {
         self.until(ms);
         let probe = ProbeObserved { run: RunId(0), attempt, key, sighting };
         let effects = self.health.on_probe(probe, self.now());
+        self.take(effects);
+    }
+
+    /// What looks at several members found, `ms` into the night, at one time.
+    fn sights(&mut self, ms: i64, attempt: u32, sightings: Vec<(WatchKey, Sighting)>) {
+        self.until(ms);
+        let probe = |(key, sighting)| ProbeObserved { run: RunId(0), attempt, key, sighting };
+        let effects = self.health.on_probes(sightings.into_iter().map(probe).collect(), self.now());
         self.take(effects);
     }
 

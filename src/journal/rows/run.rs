@@ -13,7 +13,9 @@ use super::words::{
 };
 use crate::domain::following::FileMark;
 use crate::domain::pace::Pace;
-use crate::domain::run::{EnvFacts, GroupFacts, GroupStart, Member, RunFacts, RunVerdict, SeriesFacts, ThreadVerdict};
+use crate::domain::run::{
+    EnvFacts, GroupFacts, GroupStart, Member, MemberVerdict, RunFacts, RunVerdict, SeriesFacts, ThreadVerdict,
+};
 
 /// Bytes of one environment in the blob: its number (u32), when an event of it was last received
 /// (i64, microseconds since 1970), the place of its group in the row's list (u32), little endian.
@@ -60,6 +62,12 @@ row!(ThreadRow = ThreadVerdict {
     copied { tid: Option<u32>, clean: bool, at: Timestamp }
     into { thread: NameRow, liveness: LivenessRow }
     each {}
+});
+
+row!(MemberVerdictRow = MemberVerdict {
+    copied { pid: Option<u32>, rank: Option<u32>, counts: bool, launcher: bool, spoke: bool, finished: bool }
+    into { liveness: LivenessRow }
+    each { host: Option<NameRow>, process: Option<ProcessRow>, freshness: Option<FreshnessWord> }
 });
 
 /// A group without its environments, which lie in the blob.
@@ -126,6 +134,11 @@ struct VerdictRow {
     ended_at: Option<Timestamp>,
     exit: Option<ExitRow>,
     alerts: Vec<AlertRow>,
+    /// Absent in a journal of before members were judged.
+    #[serde(default)]
+    members: Vec<MemberVerdictRow>,
+    #[serde(default)]
+    fold_since: Option<Timestamp>,
 }
 
 /// Facts as a body and the blob of environments; `None` for no environments.
@@ -222,6 +235,8 @@ pub(in crate::journal) fn write_verdict(verdict: RunVerdict) -> Result<String, B
         ended_at: verdict.ended_at,
         exit: verdict.exit.each(),
         alerts: verdict.alerts.each(),
+        members: verdict.members.each(),
+        fold_since: verdict.fold_since,
     };
     Ok(serde_json::to_string(&row)?)
 }
@@ -246,6 +261,8 @@ pub(in crate::journal) fn read_verdict(body: &[u8]) -> Result<RunVerdict, Bad> {
         ended_at: row.ended_at,
         exit: row.exit.each(),
         alerts: row.alerts.each(),
+        members: row.members.each(),
+        fold_since: row.fold_since,
     })
 }
 

@@ -141,7 +141,7 @@ row!(ProcessRow = ProcessIdentity {
 row!(AlertRow = Alert {
     copied { subject: Subject, health: Health, since: Timestamp, reason: String }
     into { check: CheckWord }
-    each {}
+    each { member: Option<NameRow> }
 });
 
 /// A [`DeathCause`].

@@ -18,7 +18,9 @@ use crate::domain::incident::Incident;
 use crate::domain::liveness::{DeathCause, Exit, Liveness, ProcessIdentity, UnknownWhy};
 use crate::domain::names::RunKey;
 use crate::domain::pace::Pace;
-use crate::domain::run::{EnvFacts, GroupFacts, GroupStart, Member, RunFacts, RunVerdict, SeriesFacts, ThreadVerdict};
+use crate::domain::run::{
+    EnvFacts, GroupFacts, GroupStart, Member, MemberVerdict, RunFacts, RunVerdict, SeriesFacts, ThreadVerdict,
+};
 
 /// So many seconds after an odd moment with nanoseconds.
 pub(super) fn at(s: i64) -> Timestamp {
@@ -59,7 +61,14 @@ pub(super) fn transition(s: i64) -> Transition {
 
 fn alert(check: CheckKind) -> Alert {
     let reason = "silent \"since\" 02:10 \u{1F525}\n".to_owned();
-    Alert { check, subject: subject(), health: Health::Critical, since: at(1), reason }
+    Alert {
+        check,
+        subject: subject(),
+        health: Health::Critical,
+        since: at(1),
+        reason,
+        member: Some("gpu-3/4711".into()),
+    }
 }
 
 /// An open incident of a run, opened at `s`.
@@ -234,5 +243,18 @@ pub(super) fn verdict(run: &str, attempt: u32, state: RunState, s: i64) -> RunVe
         ended_at: Some(at(s)),
         exit: Some(exit),
         alerts: vec![alert(CheckKind::EnvFreshness)],
+        members: vec![MemberVerdict {
+            host: Some("gpu-3".into()),
+            pid: Some(4711),
+            rank: Some(0),
+            counts: true,
+            liveness: Liveness::Alive,
+            process: None,
+            launcher: false,
+            freshness: Some(FreshnessStatus::Stale),
+            spoke: true,
+            finished: true,
+        }],
+        fold_since: Some(at(s)),
     }
 }
