@@ -8,7 +8,7 @@ use runwatch_plugin::RunState;
 
 use super::check::Transition;
 use super::ending::Ending;
-use super::liveness::{Exit, Sighting};
+use super::liveness::{Activity, Exit, Sighting};
 use super::names::{Name, RunId};
 use super::observation::LastEvent;
 use super::run::RunVerdict;
@@ -63,6 +63,8 @@ pub struct Story {
     pub traceback: Option<String>,
     /// What is known of its end beside the exit status.
     pub ending: Ending,
+    /// What its silent process was seen to do.
+    pub activity: Option<Activity>,
     /// How many envs there are.
     pub envs: usize,
     /// How many of them are unhealthy.
@@ -172,6 +174,13 @@ pub enum Watch {
         /// Its id.
         tid: Option<u32>,
     },
+    /// What a process that lives is doing, once.
+    Activity {
+        /// Its pid.
+        pid: u32,
+        /// Its start time.
+        start_ticks: u64,
+    },
     /// Nothing of this attempt any more.
     Nothing,
 }
@@ -185,6 +194,8 @@ pub enum WatchKey {
     Member(u32),
     /// The thread of this name.
     Thread(Name),
+    /// What the run's own process is doing.
+    Activity,
 }
 
 /// What a look found.

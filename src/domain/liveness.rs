@@ -78,6 +78,19 @@ pub enum UnknownWhy {
     AlreadyGone,
 }
 
+/// What a process that lives is doing, as the kernel shows it (the state's letter in `/proc/PID/stat`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// It runs, or waits for something that may come: `R`, `S`.
+    Going,
+    /// A signal stopped it: `T`.
+    Stopped,
+    /// A debugger or profiler holds it: `t`.
+    Traced,
+    /// It waits for a device or a file system, and cannot even be killed: `D`.
+    Uninterruptible,
+}
+
 /// Something to look at: a process of a run, or one of its threads.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ProbeTarget {
@@ -87,6 +100,13 @@ pub enum ProbeTarget {
         pid: u32,
         /// Its start time, where it is known already; otherwise the first look settles it.
         start_ticks: Option<u64>,
+    },
+    /// What a process is doing: looked at once.
+    Activity {
+        /// Its pid on this host.
+        pid: u32,
+        /// Its start time.
+        start_ticks: u64,
     },
     /// A thread, by its id.
     Thread {
@@ -116,6 +136,8 @@ pub enum Sighting {
     },
     /// It was there and has ended, or was never there under this identity.
     Ended(DeathCause),
+    /// It is there and does this.
+    Doing(Activity),
     /// It cannot be seen.
     Hidden(UnknownWhy),
 }
@@ -133,6 +155,28 @@ impl Liveness {
     /// Whether it was seen to be gone.
     pub fn is_dead(&self) -> bool {
         matches!(self, Liveness::Dead { .. })
+    }
+}
+
+impl Activity {
+    /// The activity of this letter.
+    pub fn of_letter(letter: u8) -> Activity {
+        match letter {
+            b'T' => Activity::Stopped,
+            b't' => Activity::Traced,
+            b'D' => Activity::Uninterruptible,
+            _ => Activity::Going,
+        }
+    }
+
+    /// The activity in words, of a process.
+    pub fn words(self) -> &'static str {
+        match self {
+            Activity::Going => "its process is alive",
+            Activity::Stopped => "its process is alive, but stopped by a signal",
+            Activity::Traced => "its process is alive, but held by a debugger or profiler",
+            Activity::Uninterruptible => "its process is alive, but waits for a device or file system",
+        }
     }
 }
 

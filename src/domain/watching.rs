@@ -73,6 +73,9 @@ impl LivenessMachine {
                 };
                 self.watch(id(WatchKey::Thread(name)), target, None)
             }
+            Watch::Activity { pid, start_ticks } => {
+                self.watch(id(WatchKey::Activity), ProbeTarget::Activity { pid, start_ticks }, None)
+            }
             Watch::Nothing => {
                 let (run, attempt) = (request.run, request.attempt);
                 let mine: Vec<WatchId> =
@@ -96,7 +99,8 @@ impl LivenessMachine {
             return Vec::new();
         }
         watched.reported = Some(sighting.clone());
-        if matches!(sighting, Sighting::Ended(_)) {
+        // What it does now is asked once, and anew the next time.
+        if matches!(sighting, Sighting::Ended(_)) || id.key == WatchKey::Activity {
             self.watched.remove(id);
         }
         let WatchId { run, attempt, key } = id.clone();

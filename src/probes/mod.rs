@@ -65,12 +65,15 @@ impl Probe for SystemProbe {
             ProbeTarget::Process { pid, start_ticks } => process::look(*pid, *start_ticks, self.follow).await,
             ProbeTarget::Thread { pid, tid } => thread::look(*pid, *tid),
             ProbeTarget::NamedThread { pid, comm } => thread::look_named(*pid, comm),
+            ProbeTarget::Activity { pid, start_ticks } => process::activity(*pid, *start_ticks),
         }
     }
 
     async fn ended(&self, target: &ProbeTarget, start_ticks: u64, id: u32) -> Sighting {
         match target {
-            ProbeTarget::Process { pid, .. } => process::ended(*pid, start_ticks, self.follow).await,
+            ProbeTarget::Process { pid, .. } | ProbeTarget::Activity { pid, .. } => {
+                process::ended(*pid, start_ticks, self.follow).await
+            }
             ProbeTarget::Thread { pid, .. } | ProbeTarget::NamedThread { pid, .. } => {
                 thread::ended(*pid, id, start_ticks, self.follow).await
             }

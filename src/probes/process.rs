@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::memory::OomWatch;
 use super::stat::{Held, Stat, StatFile, is_gone, is_shortage};
 use super::{Follow, sys};
-use crate::domain::liveness::{DeathCause, Exit, Sighting, UnknownWhy};
+use crate::domain::liveness::{Activity, DeathCause, Exit, Sighting, UnknownWhy};
 use crate::limits::{EXIT_STATUS_TRIES, PROBE_INTERVAL};
 
 /// Between two looks at a zombie whose status cannot be read yet.
@@ -27,6 +27,16 @@ pub(super) async fn look(pid: u32, start_ticks: Option<u64>, follow: Follow) -> 
         }
         Ok(attached) => Sighting::Found { start_ticks: attached.stat.start_ticks, id: pid },
         Err(sighting) => sighting,
+    }
+}
+
+/// Looks what the process `pid` that started at `start_ticks` is doing.
+pub(super) fn activity(pid: u32, start_ticks: u64) -> Sighting {
+    match StatFile::of_process(pid).and_then(|file| file.read()) {
+        Ok(stat) if stat.start_ticks != start_ticks => replaced(),
+        Ok(stat) => Sighting::Doing(Activity::of_letter(stat.state)),
+        Err(error) if is_gone(&error) => gone(Some(start_ticks)),
+        Err(error) => hidden(&error),
     }
 }
 

@@ -36,6 +36,7 @@ impl RunHealth {
         if first || self.status != FreshnessStatus::Live {
             let from = self.status;
             self.status = FreshnessStatus::Live;
+            self.story.activity = None;
             if from.health() != Health::Healthy {
                 let reason = if from.health() == Health::Unknown { "connected" } else { "events arrive again" };
                 self.freshness_transition(from, now, reason.to_owned(), changed);

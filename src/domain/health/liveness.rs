@@ -231,6 +231,7 @@ impl RunHealth {
                     self.sight_process(place, sighting, identity, now, &mut changed);
                 }
                 WatchKey::Thread(name) => self.sight_thread(&name, sighting, now, &mut changed),
+                WatchKey::Activity => self.sight_activity(&sighting),
             }
         }
         self.finish_input(now, timers, changed, effects);
@@ -293,7 +294,7 @@ impl RunHealth {
                 self.finish_if_unseen(now, changed);
                 self.end_if_over(now, changed);
             }
-            Sighting::Hidden(_) => {}
+            Sighting::Hidden(_) | Sighting::Doing(_) => {}
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Observations and sightings go in; what changed about which run comes out.
 
+mod activity;
 mod clocks;
 mod death_words;
 mod deaths;
@@ -12,6 +13,7 @@ mod liveness;
 mod member_freshness;
 mod members;
 mod past;
+mod reports;
 mod restore;
 mod run;
 mod threads;

@@ -19,7 +19,7 @@ use crate::domain::deadlines::Slot;
 use crate::domain::event::Expect;
 use crate::domain::freshness::{BoundSource, Bounds, FreshnessStatus, STARTUP};
 use crate::domain::names::{Name, RunId, RunKey};
-use crate::domain::observation::{Announced, AttemptOpened, FactsUpdate, Report, RunObserved};
+use crate::domain::observation::{Announced, AttemptOpened, FactsUpdate, RunObserved};
 use crate::domain::pace::Pace;
 use crate::domain::run::RunVerdict;
 use crate::domain::team::Team;
@@ -197,6 +197,7 @@ impl RunHealth {
     /// What is due.
     pub(super) fn expire(&mut self, due: &[Slot], now: Now, timers: &mut Timers, effects: &mut HealthEffects) {
         let mut changed = Changed::default();
+        let before = self.status;
         for slot in due {
             match timers.owner(*slot) {
                 Owner::Freshness(_) => self.judge_freshness(now, timers, &mut changed),
@@ -206,6 +207,7 @@ impl RunHealth {
                 Owner::Nobody => {}
             }
         }
+        self.ask_activity(before, effects);
         self.finish_input(now, timers, changed, effects);
     }
 
@@ -221,43 +223,6 @@ impl RunHealth {
         self.judge_fold(now, changed);
         self.judge_implied_finish(now, timers, changed);
         self.judge_finishing(now, changed);
-    }
-
-    fn take_report(
-        &mut self,
-        report: Report,
-        now: Now,
-        timers: &mut Timers,
-        changed: &mut Changed,
-        effects: &mut HealthEffects,
-    ) {
-        match report {
-            Report::Process { member, pid, tid } => self.claim(member, pid, tid, now, effects),
-            Report::ProcessElsewhere { member } => self.elsewhere(member),
-            Report::ProcessStarted { member, pid, started } => {
-                self.wrapped_by_parent(member, pid, &started, now, changed, effects);
-            }
-            Report::ProcessEnded { member, ended } => self.parent_says_ended(member, ended, now, changed),
-            Report::GroupStarted => self.group_started(now, timers),
-            Report::GroupFinished { group } => self.group_finished(&group, now, timers, changed),
-            Report::Finished { member } => {
-                if self.member_finished(member, now, changed) {
-                    self.finished(now, changed);
-                }
-            }
-            Report::Failed { member, error, traceback } => {
-                self.failed(error, traceback, now, changed);
-                self.failed_by(member, now, changed);
-            }
-            Report::Thread { pid, report } => self.thread_report(pid, report, now, changed, effects),
-            Report::Paused => self.pause(now, timers, changed),
-            Report::Resumed => self.resume(now, timers, changed),
-            Report::PhaseStarted { lease } => self.lease(lease.map(|lease| now.moment + lease), now, timers),
-            Report::PhaseEnded => self.lease(None, now, timers),
-            Report::Moved => self.moved(now, changed),
-            Report::Followed(declared) => self.begin_following(declared, now, timers, changed),
-            Report::Unfollowed => self.end_following(now, timers, changed),
-        }
     }
 
     /// Sends on what the input changed, and arms the next chore.

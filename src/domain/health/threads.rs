@@ -104,6 +104,7 @@ impl RunHealth {
                 thread.verdict.liveness = Liveness::Unknown(why);
                 changed.noted = true;
             }
+            Sighting::Doing(_) => {}
             Sighting::Ended(cause) => self.thread_gone(index, cause, now, changed),
         }
     }

@@ -12,7 +12,7 @@ use crate::domain::change::{RunChange, Story};
 use crate::domain::check::CheckKind;
 use crate::domain::ending::{next_after, signal_of_child};
 use crate::domain::incident::Incident;
-use crate::domain::liveness::{DeathCause, Exit, Liveness};
+use crate::domain::liveness::{Activity, DeathCause, Exit, Liveness};
 use crate::domain::run::format_runtime;
 use crate::limits::ALERTS_LISTED_MAX;
 
@@ -171,7 +171,9 @@ fn reason(change: &RunChange, cause: &Cause) -> String {
     if cause.check == CheckKind::Freshness && cause.to.is_unhealthy() {
         match &change.verdict.liveness {
             _ if change.story.heard && change.story.silent_members > 0 => {}
-            Liveness::Alive => reason.push_str("; its process is alive"),
+            Liveness::Alive => {
+                reason.push_str(&format!("; {}", change.story.activity.unwrap_or(Activity::Going).words()));
+            }
             Liveness::Unknown(why) => reason.push_str(&format!("; {}", why.words())),
             Liveness::Dead { .. } => {}
         }
@@ -221,7 +223,15 @@ fn next_for(kind: Kind, change: &RunChange, cause: &Cause) -> String {
         (RunState::EndedEarly, _) => "whether it stopped on purpose: it exited cleanly, short of max_steps".to_owned(),
         (RunState::Finishing, _) => format!("what its process still does; {stack}"),
         (RunState::Lost, _) => "whether its host and network are up; no process of it can be seen from here".to_owned(),
-        (RunState::Hung, _) => stack,
+        (RunState::Hung, _) => match (change.story.activity, pid) {
+            (Some(Activity::Stopped), Some(pid)) => format!("who stopped it; `kill -CONT {pid}` lets it go on"),
+            (Some(Activity::Traced), _) => "the debugger or profiler that holds it".to_owned(),
+            (Some(Activity::Uninterruptible), _) => {
+                "its storage and devices: the kernel log (dmesg), the file server; SIGKILL waits for them, too"
+                    .to_owned()
+            }
+            _ => stack,
+        },
         (_, CheckKind::Thread) => format!("the thread's exception on the run's stderr; then {stack}"),
         (_, CheckKind::EnvFreshness) => "that env's worker: its log, its simulator, its device".to_owned(),
         (_, CheckKind::Startup) => format!("whether it still loads data, or its telemetry goes elsewhere; {stack}"),

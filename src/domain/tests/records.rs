@@ -1,8 +1,9 @@
 //! The five telemetry records at their exact boundaries.
 
 use super::*;
+use crate::domain::change::Watch;
 use crate::domain::freshness::{FreshnessStatus, header};
-use crate::domain::liveness::{DeathCause, Liveness, UnknownWhy};
+use crate::domain::liveness::{Activity, DeathCause, Liveness, UnknownWhy};
 
 /// TELE-701: connected by the first event of any type, mid-run too.
 #[test]
@@ -298,4 +299,30 @@ fn thousands_of_silent_envs_are_counted_and_the_worst_listed() {
     let last = night.changes.last().unwrap();
     assert_eq!((last.story.silent_envs, last.story.alerts), (5_000, 5_001));
     assert_eq!(last.verdict.alerts.iter().filter(|alert| alert.check == CheckKind::Freshness).count(), 1);
+}
+
+#[test]
+fn a_silent_process_is_asked_what_it_does_and_that_is_told() {
+    let mut night = Night::new();
+    night.send(0, wrapped(7));
+    night.sight(10, 1, WatchKey::Process, found(7));
+    night.send(1_000, metric());
+    night.until(2_999);
+    assert!(!asked_what_it_does(&night));
+    night.until(3_000);
+    assert!(asked_what_it_does(&night), "at the first bound");
+    night.sight(3_001, 1, WatchKey::Activity, Sighting::Doing(Activity::Stopped));
+    night.until(6_000);
+    let told = &night.told[0].1;
+    assert_eq!((told.state, told.kind), (RunState::Hung, Kind::Firing));
+    assert!(told.reason.ends_with("its process is alive, but stopped by a signal"), "{}", told.reason);
+    assert_eq!(told.next, "who stopped it; `kill -CONT 7` lets it go on");
+    // It goes on, and the next silence is another.
+    night.send(7_000, metric());
+    night.until(12_000);
+    assert!(night.told[2].1.reason.ends_with("its process is alive"), "{}", night.told[2].1.reason);
+}
+
+fn asked_what_it_does(night: &Night) -> bool {
+    night.watch.iter().any(|request| request.what == Watch::Activity { pid: 7, start_ticks: 1 })
 }
