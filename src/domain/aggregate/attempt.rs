@@ -99,7 +99,7 @@ impl RunEntry {
         let local_pid = event.pid.filter(|_| event.host.as_ref().is_none_or(|from| from == host));
         match &event.meaning {
             Meaning::RunStarted(started) => attempt.restarted(event, started, self.open),
-            Meaning::GroupStarted(started) => attempt.group_restarted(event, started, self.open),
+            Meaning::GroupStarted(started) => attempt.group_restarted(event, started, self.open, now),
             Meaning::ProcessStarted(_) => {
                 let again = self.open && local_pid.is_some() && attempt.knows_pid(local_pid);
                 (!again).then_some("a new process began")

@@ -1,5 +1,6 @@
 //! Lines of every shape that esper-lite writes, and what they mean.
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::NativeFormat;
@@ -206,6 +207,76 @@ fn both_ways_through_a_line_agree() {
             let fast = super::scan(&text).unwrap();
             let envelope = super::super::native::envelope::read(&text).unwrap();
             assert_eq!(super::Fields::of(&envelope).unwrap(), Some(fast), "{text}");
+        }
+    }
+}
+
+/// An object's text with keys of these lines in any order, some twice, some with an escape.
+fn objects() -> impl Strategy<Value = String> {
+    let keys = vec![
+        "event_type",
+        "timestamp",
+        "group_id",
+        "message",
+        "data",
+        "run",
+        "type",
+        "epoch",
+        "severity",
+        "env_id",
+        "event\\u005ftype",
+        "ü",
+    ];
+    let values = vec![
+        "null",
+        "\"EPOCH_COMPLETED\"",
+        "\"TRAINING_STARTED\"",
+        "\"2026-11-22T00:48:58+00:00\"",
+        "\"A\"",
+        "7",
+        "-1.5e3",
+        "NaN",
+        "[]",
+        "[{\"env_id\": 1}]",
+        "{}",
+        "{\"env_id\": 3}",
+        "{\"env_id\": [3], \"a\": {\"env_id\": 4}}",
+        "{\"env_id\": 5, \"env_id\": null}",
+        "{\"n_envs\": 2, \"env_id\": NaN}",
+        "\"a\\\"b\"",
+        "\"\\ud800\"",
+        "01",
+        "{",
+    ];
+    let pair = (proptest::sample::select(keys), proptest::sample::select(values));
+    proptest::collection::vec(pair, 0..7).prop_map(|pairs| {
+        let pairs: Vec<_> = pairs.iter().map(|(key, value)| format!("\"{key}\": {value}")).collect();
+        format!("{{{}}}", pairs.join(", "))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_fast_way_finds_what_the_careful_one_finds(text in objects()) {
+        if let Some(fast) = super::scan(&text) {
+            let envelope = super::super::native::envelope::read(&text).map_err(TestCaseError::fail)?;
+            prop_assert_eq!(super::Fields::of(&envelope), Ok(Some(fast)), "{}", text);
+        }
+        let (batch, refused) = read(&text);
+        prop_assert_eq!(batch.events.len() + refused.len(), 1, "{}", text);
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(body in proptest::collection::vec(any::<u8>(), 0..200), opening in proptest::sample::select(vec![
+        "{\"event_type\":\"TRAINING_STARTED\",\"data\":{\"n_envs\":1,", "{\"event_type\":", "{\"event_type\":\"X\",\"data\":NaN",
+    ])) {
+        let mut bytes = opening.as_bytes().to_vec();
+        bytes.extend(body);
+        let (batch, _) = NativeFormat::new().read_lines(&bytes, Some(&Name::from("lab")), false);
+        for range in batch.events.iter().flat_map(|event| event.data.iter().chain(&event.message)) {
+            prop_assert!(batch.slice(range).is_some());
         }
     }
 }
