@@ -153,7 +153,13 @@ impl IntakeMachine {
         let known = self.by_name.get(&event.run).filter(|_| !begins);
         let mut claim = known.and_then(|run| self.claims.get(run)).cloned().unwrap_or_default();
         claim.team = claim.team.or_else(|| asked.clone().filter(|team| self.is_team(team)));
-        claim.labels.extend(labels.clone());
+        if matches!(event.meaning, Meaning::GroupStarted(_)) {
+            // Groups of one run differ in their labels: the first one's decide whose the run is.
+            let known = std::mem::replace(&mut claim.labels, labels.clone());
+            claim.labels.extend(known);
+        } else {
+            claim.labels.extend(labels.clone());
+        }
         let run = self.open(&event.run, &claim, batch)?;
         self.claims.insert(run, claim);
         Ok(run)

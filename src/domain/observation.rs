@@ -137,6 +137,10 @@ pub struct LastEvent {
     pub data: Option<Box<str>>,
 }
 
+/// Once every group is finished, another one belongs to the same attempt if it starts within this
+/// time (contract: 10 s).
+pub(super) const ANOTHER_GROUP: Duration = Duration::from_secs(10);
+
 /// What a run said of itself.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {

@@ -1,6 +1,7 @@
 //! An engine to test the edges against: it takes what it is told to take and shows what it is given.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,6 +20,21 @@ use crate::domain::names::RunKey;
 use crate::domain::run::{Member, ThreadVerdict};
 use crate::domain::status::{EngineView, EnvView, FreshnessView, GroupView, RunView, SeriesView, SinkView, StatusView};
 use crate::ports::{Board, IncidentQuery, Intake, IntakeError, JournalError, Origin, Taken};
+
+/// Recordings of real telemetry, where a machine has some; `test` is named as skipped where it has none.
+pub(crate) fn recordings(test: &str) -> Vec<PathBuf> {
+    let Some(folder) = std::env::var_os("RUNWATCH_RECORDINGS") else {
+        println!("skipped: {test}: RUNWATCH_RECORDINGS is not set");
+        return Vec::new();
+    };
+    let (mut files, mut folders) = (Vec::new(), vec![PathBuf::from(folder)]);
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files
+}
 
 /// An intake that keeps what it takes.
 pub(crate) struct FakeIntake {

@@ -115,7 +115,7 @@ impl RunEntry {
         }
         match &event.meaning {
             Meaning::RunStarted(started) => attempt.restarted(event, started, host, self.open),
-            Meaning::GroupStarted(started) => attempt.group_restarted(event, started, self.open),
+            Meaning::GroupStarted(started) => attempt.group_restarted(event, started, self.open, now),
             Meaning::ProcessStarted(_) => {
                 (!(self.open && attempt.takes_in(event, host))).then_some("a new process began")
             }

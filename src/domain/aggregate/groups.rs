@@ -7,7 +7,7 @@ use super::announced;
 use super::attempt::{Attempt, Facts};
 use crate::domain::event::{Event, GroupRule, GroupStarted, Meaning};
 use crate::domain::names::Name;
-use crate::domain::observation::{Report, RunObserved};
+use crate::domain::observation::{ANOTHER_GROUP, Report, RunObserved};
 use crate::domain::run::{GroupFacts, GroupStart};
 use crate::domain::time::{Moment, Now};
 use crate::limits::{GROUPS_PER_RUN_MAX, LABELS_PER_RUN_MAX, NAME_CHARS_MAX};
@@ -16,6 +16,8 @@ use crate::limits::{GROUPS_PER_RUN_MAX, LABELS_PER_RUN_MAX, NAME_CHARS_MAX};
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     started: Vec<Group>,
+    /// Since when all of them are finished, as far as we saw.
+    idle: Option<Moment>,
     /// Starts of earlier attempts, the last of them: a line of theirs may be read once more.
     earlier: Vec<(Option<Name>, Timestamp)>,
 }
@@ -50,7 +52,7 @@ impl Groups {
         earlier.extend(self.started.into_iter().filter_map(|group| Some((group.name, group.ts?))));
         let old = earlier.len().saturating_sub(GROUPS_PER_RUN_MAX);
         earlier.drain(..old);
-        Groups { started: Vec::new(), earlier }
+        Groups { earlier, ..Groups::default() }
     }
 
     fn are_finished(&self) -> bool {
@@ -102,18 +104,28 @@ impl Groups {
                 finished: start.finished_at.map(|at| now.moment_of(at)),
             })
         });
-        Groups { started: started.collect(), earlier: Vec::new() }
+        let mut groups = Groups { started: started.collect(), ..Groups::default() };
+        groups.idle = groups.are_finished().then_some(now.moment);
+        groups
     }
 }
 
 impl Attempt {
     /// Why the start of a group opens a new attempt, if it does.
-    pub(super) fn group_restarted(&self, event: &Event, started: &GroupStarted, open: bool) -> Option<&'static str> {
+    pub(super) fn group_restarted(
+        &self,
+        event: &Event,
+        started: &GroupStarted,
+        open: bool,
+        now: Now,
+    ) -> Option<&'static str> {
         if self.groups.is_repeated(event) {
             return None;
         }
         let Some(group) = self.groups.get(&event.group) else {
-            return (!open).then_some("a group started after its end");
+            // The word that the attempt is closed may still be on its way here.
+            let over = self.groups.idle.is_some_and(|idle| idle + ANOTHER_GROUP <= now.moment);
+            return (!open || over).then_some("a group started after its end");
         };
         let other_rank = open && started.rank.is_some() && started.rank != group.rank;
         (!other_rank).then_some("a group started again")
@@ -160,6 +172,7 @@ impl Attempt {
         });
         observed.update.from_step = Some(self.groups.first_episodes());
         self.finished = false;
+        self.groups.idle = None;
         self.sum_up(observed);
     }
 
@@ -178,7 +191,10 @@ impl Attempt {
             group.finished = Some(now.moment);
             observed.reports.push(Report::GroupFinished { group: event.group.clone() });
         }
-        self.finished |= self.groups.are_finished();
+        if self.groups.idle.is_none() && self.groups.are_finished() {
+            self.finished = true;
+            self.groups.idle = Some(now.moment);
+        }
         if self.sum_up(observed) {
             observed.progressed = true;
         }

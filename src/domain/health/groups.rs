@@ -1,7 +1,7 @@
 //! Groups that finish one by one, and the end of a run that is told by none but them.
 //!
 //! Each group's last episode is its implied finish. Once every group that started is finished, the
-//! run is taken to be done when no further group starts within [`ANOTHER`], or when its process ends.
+//! run is taken to be done when no further group starts within [`ANOTHER_GROUP`], or when its process ends.
 
 use runwatch_plugin::{Health, RunState, Subject};
 
@@ -13,12 +13,9 @@ use crate::domain::check::CheckKind;
 use crate::domain::freshness::FreshnessStatus;
 use crate::domain::liveness::DeathCause;
 use crate::domain::names::Name;
+use crate::domain::observation::ANOTHER_GROUP;
 use crate::domain::run::GroupFacts;
 use crate::domain::time::{Moment, Now};
-use std::time::Duration;
-
-/// Another group may start this long after the last one finished (contract: 10 s).
-const ANOTHER: Duration = Duration::from_secs(10);
 
 /// How far the groups of a run are that say when they start.
 #[derive(Debug, Default)]
@@ -45,7 +42,7 @@ impl ImpliedFinish {
     }
 
     pub(super) fn deadline(&self) -> Option<Moment> {
-        self.pending.map(|since| since + ANOTHER)
+        self.pending.map(|since| since + ANOTHER_GROUP)
     }
 }
 
@@ -112,18 +109,20 @@ impl RunHealth {
 
     /// Another group is due, or the run is done.
     pub(super) fn judge_implied_finish(&mut self, now: Now, timers: &Timers, changed: &mut Changed) {
-        let Some(since) = self.finish.pending.filter(|since| *since + ANOTHER <= now.moment && self.open) else {
+        let Some(since) = self.finish.pending.filter(|since| *since + ANOTHER_GROUP <= now.moment && self.open) else {
             return;
         };
         // A start that came while we did not run is still on its way to us.
         let counted = timers.counted_from(since);
-        if counted + ANOTHER > now.moment {
+        if counted + ANOTHER_GROUP > now.moment {
             self.finish.pending = Some(counted);
             return;
         }
         self.finish.told = true;
-        let reason =
-            format!("every group did its last episode, and no other began within {}", super::freshness::secs(ANOTHER));
+        let reason = format!(
+            "every group did its last episode, and no other began within {}",
+            super::freshness::secs(ANOTHER_GROUP)
+        );
         self.end_by_groups(reason, now, changed);
     }
 

@@ -90,6 +90,21 @@ fn the_exit_of_the_process_tells_an_implied_finish_at_once() {
     night.until(60_000);
     assert_eq!(night.told(), [(4_000, Kind::Info, RunState::Finished, "outcome")]);
 
+    // What failed behind the last episode is a failure all the same.
+    for (exit, cancelled, state) in [
+        (Exit::code(1), false, RunState::Failed),
+        (Exit::signal(9), false, RunState::Killed),
+        (Exit::signal(2), true, RunState::Cancelled),
+    ] {
+        let mut night = Night::new();
+        night.send(0, wrapped(7));
+        night.send(1_000, start("A", 0));
+        night.send(2_000, round("A", 9));
+        night.send(4_000, exited(exit, cancelled));
+        night.until(60_000);
+        assert_eq!(outcomes(&night).iter().map(|told| (told.0, told.2)).collect::<Vec<_>>(), [(4_000, state)]);
+    }
+
     // Nobody could read how it ended: done it was all the same.
     let mut night = Night::new();
     night.send(0, Event { pid: Some(7), ..started(|_| {}) });

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use globset::Glob;
 
 use super::*;
+use crate::domain::event::GroupStarted;
 use crate::domain::intake::AcceptedBatch;
 use crate::domain::names::RunKey;
 use crate::domain::team::RunMatcher;
@@ -83,4 +84,19 @@ fn a_run_whose_team_is_gone_finds_another() {
     let next = take(&mut intake, metric());
     assert_eq!((next.new_runs, next.moved), (vec![(RunId(1), key("default"))], vec![RunId(0)]));
     assert_eq!(take(&mut intake, metric()).runs, [RunId(1)]);
+}
+
+#[test]
+fn groups_of_one_run_that_differ_in_their_labels_stay_one_teams() {
+    let group = |name: &str, value: &str| {
+        let started = GroupStarted { labels: labels("group", value), ..GroupStarted::default() };
+        let meaning = Meaning::GroupStarted(Box::new(started));
+        Event { group: Some(name.into()), ..event("TRAINING_STARTED", meaning) }
+    };
+    let mut intake = IntakeMachine::new(three_teams());
+    assert_eq!(take(&mut intake, group("A", "vision")).new_runs, [(RunId(0), key("vision"))]);
+    assert_eq!(take(&mut intake, group("B", "other")).moved, []);
+    let mut intake = IntakeMachine::new(three_teams());
+    assert_eq!(take(&mut intake, group("A", "other")).new_runs, [(RunId(0), key("default"))]);
+    assert_eq!(take(&mut intake, group("B", "vision")).moved, []);
 }

@@ -9,6 +9,7 @@ use crate::domain::event::{Event, EventBatch, Expect, Meaning, Refused};
 use crate::domain::liveness::Exit;
 use crate::domain::names::Name;
 use crate::limits;
+use crate::sources::fakes::recordings;
 
 use super::{NativeFormat, scan};
 
@@ -354,12 +355,8 @@ fn a_recording_of_every_shape_is_taken_whole() {
 /// Real recordings, where a machine has some: whatever they hold, each line gets its answer.
 #[test]
 fn recordings_never_panic() {
-    let Ok(folder) = std::env::var("RUNWATCH_RECORDINGS") else {
-        println!("skipped: recordings_never_panic: RUNWATCH_RECORDINGS is not set");
-        return;
-    };
     let pinned = Name::from("recording");
-    for path in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+    for path in recordings("recordings_never_panic") {
         let bytes = std::fs::read(&path).unwrap();
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count();
         let (batch, refused) = NativeFormat::new().read_lines(&bytes, Some(&pinned), false);
