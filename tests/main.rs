@@ -15,4 +15,5 @@ mod engine;
 mod http;
 mod run;
 mod support;
+mod tail;
 mod tidy;

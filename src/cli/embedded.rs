@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::followed::{self, Before};
 use super::run::{self, EngineLink, FinishNote, RunArgs, SinkLine, SinkTrust, SocketLink};
 use super::{outbox, words};
 use crate::app::{Door, Host, HostPlan, JournalPlace, Undelivered};
@@ -15,9 +16,12 @@ use crate::config::suggest::advise;
 use crate::config::{Config, Environment};
 use crate::domain::event::{Event, EventBatch};
 use crate::ports::{Board, Intake, Origin};
+use crate::sources::tail::TailRequest;
 
 /// The exit code of what is this program's own failure.
 const OWN_FAILURE: u8 = 125;
+/// How such an engine is spoken of.
+pub(super) const CARRIED: &str = "an engine carried inside, which ends with this host";
 /// So many runs of one name may carry an engine at once.
 const TWINS_MAX: usize = 64;
 
@@ -32,19 +36,23 @@ pub fn run(args: RunArgs, config: Option<&Path>, env: &Environment) -> ExitCode 
         }
     };
     let name = args.run_name();
-    let found = runtime.block_on(SocketLink::connect(&settings.engine.socket, &name));
+    // Before the command can write: what its files hold now is of earlier attempts.
+    let life = format!("{}-{}", std::process::id(), Clock::System.now().moment.as_us());
+    let files = followed::of_command(&args.watch.metrics, &name, &life, Before::Skipped);
+    let found = runtime.block_on(SocketLink::follow(&settings.engine.socket, Some(&name), files.clone()));
     let code = match found {
         Ok(link) => runtime.block_on(run::run(args, Arc::new(link), Clock::System)),
         Err(error) => {
             if !error.is_absent() {
                 words::say(&format!("runwatch: {error}; carrying an engine inside"));
             }
-            warn_of_team(&args, &settings);
+            warn_of_team(args.watch.team.as_deref(), &settings);
             let carried = match Carried::start(settings, &name, config) {
                 Ok(carried) => carried,
                 Err(code) => return code,
             };
-            let code = runtime.block_on(run::run(args, carried.link(), Clock::System));
+            let link = runtime.block_on(carried.link(&name, files));
+            let code = runtime.block_on(run::run(args, link, Clock::System));
             carried.stop(&runtime, config);
             code
         }
@@ -53,8 +61,8 @@ pub fn run(args: RunArgs, config: Option<&Path>, env: &Environment) -> ExitCode 
 }
 
 /// A team that is not there owns nothing: whoever asked for it must know who is told instead.
-fn warn_of_team(args: &RunArgs, settings: &Config) {
-    let Some(asked) = args.watch.team.as_deref() else { return };
+pub(super) fn warn_of_team(asked: Option<&str>, settings: &Config) {
+    let Some(asked) = asked else { return };
     let names: Vec<&str> = settings.teams.iter().map(|team| &*team.name).collect();
     if !names.contains(&asked) {
         let hint = advise(asked, &names, "teams there are");
@@ -63,7 +71,7 @@ fn warn_of_team(args: &RunArgs, settings: &Config) {
 }
 
 /// An engine inside this program, for one run.
-struct Carried {
+pub(super) struct Carried {
     host: Host,
     socket: PathBuf,
     /// Its journal's directory; `None` where it is kept in memory.
@@ -71,7 +79,8 @@ struct Carried {
 }
 
 impl Carried {
-    fn start(settings: Config, run: &str, config: Option<&Path>) -> Result<Carried, ExitCode> {
+    /// Starts an engine with the journal of `run`.
+    pub(super) fn start(settings: Config, run: &str, config: Option<&Path>) -> Result<Carried, ExitCode> {
         let state_dir = settings.engine.state_dir.clone();
         outbox::pick_up(&state_dir, config);
         let socket = settings.engine.socket.with_file_name(format!("run-{}.sock", std::process::id()));
@@ -108,13 +117,26 @@ impl Carried {
         }
     }
 
-    fn link(&self) -> Arc<dyn EngineLink> {
+    /// Where it listens.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// The way from the run to it, and the files that it is to follow for the run.
+    async fn link(&self, run: &str, files: Vec<TailRequest>) -> Arc<dyn EngineLink> {
         let durable = self.dir.is_some();
-        Arc::new(InsideLink { door: self.host.door(), socket: self.socket.clone(), durable })
+        let mut following = None;
+        if !files.is_empty() {
+            match SocketLink::follow(&self.socket, Some(run), files).await {
+                Ok(link) => following = Some(link),
+                Err(error) => words::say(&format!("runwatch: --metrics is not followed: {error}")),
+            }
+        }
+        Arc::new(InsideLink { door: self.host.door(), socket: self.socket.clone(), durable, following })
     }
 
     /// Stops the engine; what it did not deliver goes to a sender of its own.
-    fn stop(self, runtime: &tokio::runtime::Runtime, config: Option<&Path>) {
+    pub(super) fn stop(self, runtime: &tokio::runtime::Runtime, config: Option<&Path>) {
         let left = runtime.block_on(self.host.door().delivered(Duration::ZERO));
         self.host.stop();
         match self.dir {
@@ -148,12 +170,14 @@ struct InsideLink {
     door: Arc<Door>,
     socket: PathBuf,
     durable: bool,
+    /// The connection for which files are followed: what is told over it waits for them.
+    following: Option<SocketLink>,
 }
 
 #[async_trait]
 impl EngineLink for InsideLink {
     fn describe(&self) -> String {
-        "an engine carried inside, which ends with this host".to_owned()
+        CARRIED.to_owned()
     }
 
     async fn sinks(&self) -> Vec<SinkLine> {
@@ -171,6 +195,9 @@ impl EngineLink for InsideLink {
     }
 
     async fn send(&self, event: Event) -> Result<(), String> {
+        if let Some(link) = &self.following {
+            return link.send(event).await;
+        }
         let batch = EventBatch::of(event);
         let taken = self.door.ingest(Origin::Parent, batch).await.map_err(|error| error.to_string())?;
         taken.rejected.into_iter().next().map_or(Ok(()), |refused| Err(refused.error))
@@ -188,6 +215,10 @@ impl EngineLink for InsideLink {
 
     fn socket(&self) -> PathBuf {
         self.socket.clone()
+    }
+
+    fn troubles(&self) -> Vec<String> {
+        self.following.as_ref().map(|link| link.troubles()).unwrap_or_default()
     }
 }
 

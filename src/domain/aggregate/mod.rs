@@ -144,6 +144,10 @@ impl AggregateMachine {
         if work.history && entry.attempt.live {
             return;
         }
+        // Who follows a run that has ended changes nothing of it.
+        if event.meaning.is_ours() && !entry.open && entry.attempt.number > 0 {
+            return;
+        }
         let opening = entry.opening(event, &self.host, now);
         let room_for_env = self.envs < ENVS_MAX;
         if let Err(error) = entry.has_room(event, opening.is_some(), room_for_env) {
