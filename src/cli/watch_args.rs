@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use runwatch_plugin::parse_duration;
 
-use crate::domain::event::{Expect, ProcessStarted};
+use crate::domain::event::{Expect, ProcessStarted, Watcher};
 use crate::domain::names::{Name, check_name};
 use crate::limits::{
     FOLLOWED_FILES_MAX, LABEL_CHARS_MAX, LABELS_PER_RUN_MAX, NAME_CHARS_MAX, RUN_NAME_CHARS_MAX, THREADS_PER_RUN_MAX,
@@ -47,6 +47,7 @@ impl WatchArgs {
             declared: Expect { stale: self.stale, startup: self.startup },
             threads: self.watch_threads.clone(),
             promised: self.promises_telemetry(),
+            watcher: if self.metrics.is_empty() { Watcher::Parent } else { Watcher::Reader },
             ..ProcessStarted::default()
         }
     }

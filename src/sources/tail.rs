@@ -10,6 +10,7 @@ mod batches;
 mod driver;
 mod file;
 mod pattern;
+mod reading;
 mod registry;
 mod request;
 #[cfg(test)]

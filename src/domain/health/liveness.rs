@@ -11,9 +11,12 @@ use crate::domain::freshness::FreshnessStatus;
 use crate::domain::liveness::{DeathCause, Exit, Liveness, ProcessIdentity, Sighting, UnknownWhy};
 use crate::domain::run::RunVerdict;
 use crate::domain::time::{Moment, Now};
+use crate::limits::FOLLOW_DRAIN_TIMEOUT;
 
 /// A process's end is held this long for the word of its parent, which knows more.
 const PARENT_HOLD: Duration = Duration::from_secs(1);
+/// Whoever reads files to their end before that word may take this long for them.
+const READER_HOLD: Duration = FOLLOW_DRAIN_TIMEOUT.saturating_add(PARENT_HOLD);
 /// After our own restart the parent has to find us again first; it tries for five seconds.
 const PARENT_RETURN: Duration = Duration::from_secs(6);
 /// The name of the thread that `run_started` names by its id alone.
@@ -134,6 +137,9 @@ impl RunHealth {
         self.process.pid = Some(pid);
         self.process.claimed = Some(now.moment);
         self.process.wrapped = started.watcher != Watcher::Nobody;
+        if started.watcher == Watcher::Reader {
+            self.process.hold = self.process.hold.max(READER_HOLD);
+        }
         self.process.liveness = Liveness::Alive;
         if !again {
             self.process.watched = true;

@@ -6,20 +6,17 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use memchr::{memchr, memchr_iter};
 
+use super::reading::{Cut, Reading, sum};
 use super::trouble::Trouble;
 use crate::domain::following::FileMark;
 use crate::domain::names::Name;
-use crate::limits::{BATCH_EVENTS_MAX, LINE_BYTES_MAX, READ_BYTES};
 
-/// So much of a file's beginning tells it from another on the same inode.
-const HEAD_BYTES: usize = 256;
 /// Files looked through for one that was renamed while nobody looked.
 const RENAMED_MAX: usize = 4096;
 /// Looks without news at a file that was replaced, before the new one is read: its writer may not
@@ -49,23 +46,6 @@ pub(super) struct TailFile {
     next: Start,
     trouble: Option<Trouble>,
     quiet: u32,
-}
-
-/// A file that is open.
-#[derive(Debug)]
-struct Reading {
-    file: File,
-    dev: u64,
-    inode: u64,
-    /// Where the next line begins.
-    offset: u64,
-    lines: u64,
-    /// What was read from `offset` on, and is no complete line yet.
-    buffer: Vec<u8>,
-    /// A line over its bound is being passed over: so many bytes of it so far.
-    skipping: Option<u64>,
-    head: Vec<u8>,
-    history_until: u64,
 }
 
 /// Lines that were read, with the mark behind them.
@@ -206,7 +186,9 @@ impl TailFile {
                     None => Reading::new(file, &found, 0),
                 },
             },
-            Start::At(offset) if *offset <= found.size() => Reading::new(file, &found, *offset),
+            Start::At(offset) if *offset <= found.size() => {
+                Reading { untouched: *offset > 0, ..Reading::new(file, &found, *offset) }
+            }
             Start::At(_) => Reading::new(file, &found, 0),
             Start::History => Reading { history_until: found.size(), ..Reading::new(file, &found, 0) },
         };
@@ -232,7 +214,7 @@ impl TailFile {
         // Nothing more in this file for now: is it still the one of that name?
         let replaced = is_replaced(&self.path, reading.dev, reading.inode);
         self.quiet = self.quiet.saturating_add(1);
-        if replaced && (last || self.quiet >= QUIET_LOOKS) || last {
+        if last || replaced && self.quiet >= QUIET_LOOKS {
             if let Some(cut) = reading.cut_torn() {
                 return Ok(Step::Piece(self.piece(cut)));
             }
@@ -257,181 +239,6 @@ enum Step {
     Piece(Piece),
     Again,
     Nothing,
-}
-
-/// Lines that were cut off the front of what was read.
-struct Cut {
-    bytes: Vec<u8>,
-    lines_before: u64,
-    start: u64,
-    history: bool,
-    too_long: Option<u64>,
-}
-
-impl Reading {
-    fn new(file: File, found: &Metadata, offset: u64) -> Reading {
-        Reading {
-            file,
-            dev: found.dev(),
-            inode: found.ino(),
-            offset,
-            lines: 0,
-            buffer: Vec::new(),
-            skipping: None,
-            head: Vec::new(),
-            history_until: 0,
-        }
-        .with_head()
-    }
-
-    /// The file at its mark, if it is the one that was marked.
-    fn resumed(file: File, found: &Metadata, mark: &FileMark) -> Result<Reading, File> {
-        if found.ino() != mark.inode || found.size() < mark.offset {
-            return Err(file);
-        }
-        let reading = Reading::new(file, found, mark.offset);
-        if sum(&reading.head) != mark.head {
-            return Err(reading.file);
-        }
-        Ok(Reading { lines: mark.lines, history_until: mark.history_until, ..reading })
-    }
-
-    /// Learns more of the file's beginning, up to where it was read.
-    fn with_head(mut self) -> Reading {
-        self.learn_head();
-        self
-    }
-
-    fn learn_head(&mut self) {
-        let known = usize::try_from(self.offset).unwrap_or(usize::MAX).min(HEAD_BYTES);
-        if self.head.len() < known {
-            let mut head = vec![0; known];
-            // What cannot be read now is told by the next read.
-            if self.file.read_exact_at(&mut head, 0).is_ok() {
-                self.head = head;
-            }
-        }
-    }
-
-    /// Up to where it was read.
-    fn position(&self) -> u64 {
-        self.offset + self.skipping.unwrap_or(0) + self.buffer.len() as u64
-    }
-
-    /// Whether it was cut short, or cut short and filled again.
-    fn was_written_anew(&self) -> io::Result<bool> {
-        let size = self.file.metadata()?.size();
-        if size < self.position() {
-            return Ok(true);
-        }
-        let mut head = vec![0; self.head.len()];
-        if size == self.position() || head.is_empty() {
-            return Ok(false);
-        }
-        match self.file.read_exact_at(&mut head, 0) {
-            Ok(()) => Ok(head != self.head),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn begin_anew(&mut self) {
-        (self.offset, self.lines, self.history_until, self.skipping) = (0, 0, 0, None);
-        self.buffer.clear();
-        self.head.clear();
-    }
-
-    /// Reads on; whether anything came.
-    fn fill(&mut self) -> io::Result<bool> {
-        let (position, had) = (self.position(), self.buffer.len());
-        if self.file.metadata()?.size() == position {
-            if had == 0 {
-                // A file that rests holds nothing.
-                self.buffer = Vec::new();
-            }
-            return Ok(false);
-        }
-        self.buffer.reserve_exact(READ_BYTES);
-        self.buffer.resize(had + READ_BYTES, 0);
-        let read = self.file.read_at(&mut self.buffer[had..], position);
-        self.buffer.truncate(had + read.as_ref().copied().unwrap_or(0));
-        if read? == 0 {
-            return Ok(false);
-        }
-        if self.skipping.is_none() && (had == 0 || self.buffer[0] == 0) {
-            self.skip_what_is_no_line();
-        }
-        Ok(true)
-    }
-
-    /// A byte order mark, and the zeros in front of what is written into a file that was cut short
-    /// by a writer that keeps its place.
-    fn skip_what_is_no_line(&mut self) {
-        let mut skip = self.buffer.iter().take_while(|byte| **byte == 0).count();
-        if self.offset == 0 && self.buffer.starts_with(b"\xEF\xBB\xBF") {
-            skip = 3;
-        }
-        self.buffer.drain(..skip);
-        self.offset += skip as u64;
-    }
-
-    /// Complete lines off the front: at most a batch, history and news apart.
-    fn cut(&mut self) -> Option<Cut> {
-        if let Some(skipped) = self.skipping {
-            let Some(end) = memchr(b'\n', &self.buffer) else {
-                self.skipping = Some(skipped + self.buffer.len() as u64);
-                self.buffer.clear();
-                return None;
-            };
-            return Some(self.pass_over(end as u64 + 1));
-        }
-        let history = |end: usize| self.offset + end as u64 + 1 <= self.history_until;
-        let mut ends = memchr_iter(b'\n', &self.buffer).take(BATCH_EVENTS_MAX);
-        let Some(first) = ends.next() else {
-            if self.buffer.len() > LINE_BYTES_MAX {
-                self.skipping = Some(self.buffer.len() as u64);
-                self.buffer = Vec::new();
-            }
-            return None;
-        };
-        let is_history = history(first);
-        let last = ends.take_while(|end| history(*end) == is_history).last().unwrap_or(first);
-        Some(self.cut_off(last + 1, is_history))
-    }
-
-    /// What lacks its end, as it is.
-    fn cut_torn(&mut self) -> Option<Cut> {
-        if self.skipping.is_some() {
-            return Some(self.pass_over(self.buffer.len() as u64));
-        }
-        if self.buffer.is_empty() {
-            return None;
-        }
-        let end = self.buffer.len();
-        let history = self.offset + end as u64 <= self.history_until;
-        Some(self.cut_off(end, history))
-    }
-
-    fn cut_off(&mut self, length: usize, history: bool) -> Cut {
-        let bytes: Vec<u8> = self.buffer.drain(..length).collect();
-        let cut = Cut { lines_before: self.lines, start: self.offset, history, too_long: None, bytes };
-        self.lines += memchr_iter(b'\n', &cut.bytes).count() as u64 + u64::from(!cut.bytes.ends_with(b"\n"));
-        self.offset += length as u64;
-        self.learn_head();
-        cut
-    }
-
-    /// Leaves a line over its bound behind; `rest` of it lies in the buffer.
-    fn pass_over(&mut self, rest: u64) -> Cut {
-        let bytes = self.skipping.take().unwrap_or(0) + rest;
-        self.buffer.drain(..usize::try_from(rest).unwrap_or(0).min(self.buffer.len()));
-        let (lines_before, start) = (self.lines, self.offset);
-        self.offset += bytes;
-        self.lines += 1;
-        self.learn_head();
-        let history = self.offset <= self.history_until;
-        Cut { bytes: Vec::new(), lines_before, start, history, too_long: Some(bytes) }
-    }
 }
 
 /// Opens a regular file; nothing if there is none of that name.
@@ -474,9 +281,4 @@ fn renamed(path: &Path, mark: &FileMark) -> Option<Reading> {
         let (file, found) = open_regular(&entry.path()).ok()??;
         Reading::resumed(file, &found, mark).ok()
     })
-}
-
-/// FNV-1a, 64 bits: the same in every life of the engine.
-fn sum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -107,6 +107,11 @@ fn a_file_that_is_cut_short_begins_anew() {
     // Cut short and filled beyond where it was read, between two looks.
     fs::write(followed.path(), "another beginning\nand more\n").unwrap();
     assert_eq!(followed.text(), "another beginning\nand more\n");
+    // The same length, and the same beginning with another end.
+    fs::write(followed.path(), "a third  beginning\nand more\n").unwrap();
+    assert_eq!(followed.text(), "a third  beginning\nand more\n");
+    fs::write(followed.path(), "a third  beginning\nand MORE\nthan that\n").unwrap();
+    assert_eq!(followed.text(), "a third  beginning\nand MORE\nthan that\n");
     // Copied away and cut short, by a writer that keeps its place in the file.
     let writer = OpenOptions::new().write(true).open(followed.path()).unwrap();
     writer.set_len(0).unwrap();
@@ -204,6 +209,11 @@ fn reading_begins_where_it_is_asked_to() {
     let mut tail = follow(folder.path(), Start::At(8));
     fs::write(&path, "anew and longer\n").unwrap();
     assert_eq!(text(&mut tail, false), "anew and longer\n");
+    // The same again, by another run of the same command.
+    let mut tail = follow(folder.path(), Start::At(16));
+    fs::write(&path, "anew and longer\n").unwrap();
+    assert_eq!(text(&mut tail, false), "anew and longer\n");
+    assert_eq!(text(&mut tail, false), "");
 }
 
 #[test]
