@@ -132,6 +132,9 @@ pub const LEFTOVERS_MAX: usize = 32;
 pub const LEFTOVERS_WAIT: Duration = Duration::from_millis(500);
 /// Files followed for one sender, and files whose mark one run keeps: a look at each costs about 5 µs.
 pub const FOLLOWED_FILES_MAX: usize = 256;
+/// How long the end of a run waits for the files that it wrote to be read to their end: they were
+/// read as they grew, so that little is left.
+pub const FOLLOW_DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long `run` waits for the engine to write down that its command began or ended (contract: 5 s).
 pub const LIFECYCLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long `run` waits at its end for delivery by an engine it carries (contract: 10 s).

@@ -67,6 +67,16 @@ pub fn source_failed(source: &str, reason: &str) {
     tracing::error!(source, reason, "a way in failed");
 }
 
+/// Lines of a followed file were refused.
+pub fn file_lines_refused(path: &str, count: u64, first: &str) {
+    tracing::warn!(path, count, first, "lines of a followed file are not taken");
+}
+
+/// A followed file cannot be read.
+pub fn file_not_read(path: &str, reason: &str) {
+    tracing::warn!(path, reason, "a followed file cannot be read");
+}
+
 /// The engine's thread panicked.
 pub fn host_panicked() {
     tracing::error!("the engine's thread panicked");

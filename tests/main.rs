@@ -19,5 +19,6 @@ mod hosts;
 mod http;
 mod run;
 mod support;
+mod tail;
 mod tidy;
 mod untouched;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::detach::Report;
+use super::followed::{self, Before};
 use super::run::{self, EngineLink, FinishNote, RunArgs, SinkLine, SinkTrust, SocketLink};
 use super::{outbox, words};
 use crate::app::{Door, Host, HostPlan, JournalPlace, Undelivered};
@@ -16,9 +17,12 @@ use crate::config::suggest::advise;
 use crate::config::{Config, Environment};
 use crate::domain::event::{Event, EventBatch};
 use crate::ports::{Board, Intake, Origin};
+use crate::sources::tail::TailRequest;
 
 /// The exit code of `run` for what is this program's own failure.
 const OWN_FAILURE: u8 = 125;
+/// How such an engine is spoken of.
+pub(super) const CARRIED: &str = "an engine carried inside, which ends with this host";
 /// So many runs of one name may carry an engine at once.
 const TWINS_MAX: usize = 64;
 
@@ -41,12 +45,20 @@ pub fn run(args: RunArgs, config: Option<&Path>, env: &Environment, detached: bo
             return ExitCode::from(OWN_FAILURE);
         }
     };
-    let found = ReachedEngine::reach(settings, &args.run_name(), args.watch.team.as_deref(), &runtime, config);
+    let name = args.run_name();
+    // Before the command can write: what its files hold now is of earlier attempts.
+    let files = followed::of_command(&args.watch.metrics, &name, &life(), Before::Skipped);
+    let found = ReachedEngine::reach(settings, &name, args.watch.team.as_deref(), files, &runtime, config);
     let Some(engine) = found else { return ExitCode::from(OWN_FAILURE) };
     let begun = tell(engine.is_carried());
     let code = runtime.block_on(run::run_and_tell(args, engine.link(), Clock::System, begun));
     engine.leave(&runtime, config);
     ExitCode::from(u8::try_from(code).unwrap_or(OWN_FAILURE))
+}
+
+/// What tells the lines of this watching from those of every other.
+pub(super) fn life() -> String {
+    format!("{}-{}", std::process::id(), Clock::System.now().moment.as_us())
 }
 
 /// The engine a run is told to, wherever it is.
@@ -57,16 +69,17 @@ pub(super) struct ReachedEngine {
 }
 
 impl ReachedEngine {
-    /// Finds the engine of this user, or starts one inside for `run`. `None`: neither can be had,
-    /// and it was said why.
+    /// Finds the engine of this user, or starts one inside for `run`, and has it follow `files`.
+    /// `None`: neither can be had, and it was said why.
     pub(super) fn reach(
         settings: Config,
         run: &str,
         team: Option<&str>,
+        files: Vec<TailRequest>,
         runtime: &tokio::runtime::Runtime,
         config: Option<&Path>,
     ) -> Option<ReachedEngine> {
-        match runtime.block_on(SocketLink::connect(&settings.engine.socket, run)) {
+        match runtime.block_on(SocketLink::follow(&settings.engine.socket, Some(run), files.clone())) {
             Ok(link) => Some(ReachedEngine { link: Arc::new(link), carried: None }),
             Err(error) => {
                 if !error.is_absent() {
@@ -74,7 +87,8 @@ impl ReachedEngine {
                 }
                 warn_of_team(team, &settings);
                 let carried = Carried::start(settings, run, config)?;
-                Some(ReachedEngine { link: carried.link(), carried: Some(carried) })
+                let link = runtime.block_on(carried.link(run, files));
+                Some(ReachedEngine { link, carried: Some(carried) })
             }
         }
     }
@@ -98,7 +112,7 @@ impl ReachedEngine {
 }
 
 /// A team that is not there owns nothing: whoever asked for it must know who is told instead.
-fn warn_of_team(asked: Option<&str>, settings: &Config) {
+pub(super) fn warn_of_team(asked: Option<&str>, settings: &Config) {
     let Some(asked) = asked else { return };
     let names: Vec<&str> = settings.teams.iter().map(|team| &*team.name).collect();
     if !names.contains(&asked) {
@@ -108,7 +122,7 @@ fn warn_of_team(asked: Option<&str>, settings: &Config) {
 }
 
 /// An engine inside this program, for one run.
-struct Carried {
+pub(super) struct Carried {
     host: Host,
     socket: PathBuf,
     /// Its journal's directory; `None` where it is kept in memory.
@@ -116,7 +130,8 @@ struct Carried {
 }
 
 impl Carried {
-    fn start(settings: Config, run: &str, config: Option<&Path>) -> Option<Carried> {
+    /// Starts an engine with the journal of `run`. `None`: it cannot be had, and it was said why.
+    pub(super) fn start(settings: Config, run: &str, config: Option<&Path>) -> Option<Carried> {
         let state_dir = settings.engine.state_dir.clone();
         outbox::pick_up(&state_dir, config);
         let socket = settings.engine.socket.with_file_name(format!("run-{}.sock", std::process::id()));
@@ -153,13 +168,26 @@ impl Carried {
         }
     }
 
-    fn link(&self) -> Arc<dyn EngineLink> {
+    /// Where it listens.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// The way from the run to it, and the files that it is to follow for the run.
+    async fn link(&self, run: &str, files: Vec<TailRequest>) -> Arc<dyn EngineLink> {
         let durable = self.dir.is_some();
-        Arc::new(InsideLink { door: self.host.door(), socket: self.socket.clone(), durable })
+        let mut following = None;
+        if !files.is_empty() {
+            match SocketLink::follow(&self.socket, Some(run), files).await {
+                Ok(link) => following = Some(link),
+                Err(error) => words::say(&format!("runwatch: --metrics is not followed: {error}")),
+            }
+        }
+        Arc::new(InsideLink { door: self.host.door(), socket: self.socket.clone(), durable, following })
     }
 
     /// Stops the engine; what it did not deliver goes to a sender of its own.
-    fn stop(self, runtime: &tokio::runtime::Runtime, config: Option<&Path>) {
+    pub(super) fn stop(self, runtime: &tokio::runtime::Runtime, config: Option<&Path>) {
         let left = runtime.block_on(self.host.door().delivered(Duration::ZERO));
         self.host.stop();
         match self.dir {
@@ -193,12 +221,14 @@ struct InsideLink {
     door: Arc<Door>,
     socket: PathBuf,
     durable: bool,
+    /// The connection for which files are followed: what is told over it waits for them.
+    following: Option<SocketLink>,
 }
 
 #[async_trait]
 impl EngineLink for InsideLink {
     fn describe(&self) -> String {
-        "an engine carried inside, which ends with this host".to_owned()
+        CARRIED.to_owned()
     }
 
     async fn sinks(&self) -> Vec<SinkLine> {
@@ -216,6 +246,9 @@ impl EngineLink for InsideLink {
     }
 
     async fn send(&self, event: Event) -> Result<(), String> {
+        if let Some(link) = &self.following {
+            return link.send(event).await;
+        }
         let batch = EventBatch::of(event);
         let taken = self.door.ingest(Origin::Parent, batch).await.map_err(|error| error.to_string())?;
         taken.rejected.into_iter().next().map_or(Ok(()), |refused| Err(refused.error))
@@ -233,6 +266,10 @@ impl EngineLink for InsideLink {
 
     fn socket(&self) -> PathBuf {
         self.socket.clone()
+    }
+
+    fn troubles(&self) -> Vec<String> {
+        self.following.as_ref().map(|link| link.troubles()).unwrap_or_default()
     }
 }
 

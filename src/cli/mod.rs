@@ -5,12 +5,14 @@ pub mod demo;
 pub mod detach;
 pub mod embedded;
 pub mod explain;
+pub mod followed;
 pub mod outbox;
 mod paint;
 pub mod run;
 pub mod serve;
 pub mod sinks;
 pub mod status;
+pub mod tail;
 #[cfg(test)]
 mod tests;
 pub mod watch_args;
@@ -53,6 +55,8 @@ enum Command {
     Serve,
     /// Run a command and watch it
     Run(run::RunArgs),
+    /// Follow growing JSONL files and watch the runs that write them
+    Tail(tail::TailArgs),
     /// Show what is watched, or one run
     Status {
         #[command(flatten)]
@@ -91,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Serve => serve::run(config, &env),
         Command::Run(args) if args.detach && !cli.detached => detach::run(&args, config, &env),
         Command::Run(args) => embedded::run(args, config, &env, cli.detached),
+        Command::Tail(args) => tail::run(&args, config, &env),
         Command::Status { args, asked } => match target(asked.url, config, &env) {
             Some(target) => words::block_on(status::run(args, target)),
             None => ExitCode::FAILURE,

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+pub(in crate::cli) use lines::told;
 pub use link::{EngineLink, FinishNote, SinkLine, SinkTrust};
 pub use socket_link::{LinkError, SocketLink};
 
@@ -203,6 +204,9 @@ impl Teller {
         let event = self.event("process_started", Meaning::ProcessStarted(Box::new(args.started(&self.placement))));
         let (sinks, told) = tokio::join!(sinks, self.send(event));
         say(&lines::opening(&self.run, self.pid, &args.watch, sinks.as_deref(), &self.link.describe()));
+        for trouble in self.link.troubles() {
+            say(&lines::trouble(&trouble));
+        }
         if let Err(why) = told {
             say(&lines::trouble(&format!("the engine was not told that {} began: {why}", self.run)));
         }

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use runwatch_plugin::parse_duration;
 
-use crate::domain::event::{Expect, ProcessStarted};
+use crate::domain::event::{Expect, ProcessStarted, Watcher};
 use crate::domain::names::{Name, check_name};
-use crate::limits::{LABEL_CHARS_MAX, LABELS_PER_RUN_MAX, NAME_CHARS_MAX, RUN_NAME_CHARS_MAX, THREADS_PER_RUN_MAX};
+use crate::limits::{
+    FOLLOWED_FILES_MAX, LABEL_CHARS_MAX, LABELS_PER_RUN_MAX, NAME_CHARS_MAX, RUN_NAME_CHARS_MAX, THREADS_PER_RUN_MAX,
+};
 
 /// How a run is to be watched.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -23,6 +25,9 @@ pub struct WatchArgs {
     /// A thread whose end is an alarm, by its id or the name the kernel shows; may be repeated
     #[arg(long = "watch-thread", value_name = "TID|NAME", value_parser = thread_name)]
     pub watch_threads: Vec<String>,
+    /// A growing JSONL file of the run's metrics, followed as it grows; may be repeated
+    #[arg(long, value_name = "FILE", value_parser = followed_file)]
+    pub metrics: Vec<String>,
     /// Silence that is critical, once telemetry was sent or promised: 90s, 5m, 1h30m
     #[arg(long, value_name = "DUR", value_parser = positive_duration)]
     pub stale: Option<Duration>,
@@ -42,13 +47,14 @@ impl WatchArgs {
             declared: Expect { stale: self.stale, startup: self.startup },
             threads: self.watch_threads.clone(),
             promised: self.promises_telemetry(),
+            watcher: if self.metrics.is_empty() { Watcher::Parent } else { Watcher::Reader },
             ..ProcessStarted::default()
         }
     }
 
     /// Whether telemetry is to be expected.
     pub fn promises_telemetry(&self) -> bool {
-        self.stale.is_some() || self.startup.is_some()
+        self.stale.is_some() || self.startup.is_some() || !self.metrics.is_empty()
     }
 
     /// Limits that hold for the arguments together.
@@ -59,6 +65,7 @@ impl WatchArgs {
         for (what, count, max) in [
             ("--label", self.labels.len(), LABELS_PER_RUN_MAX),
             ("--watch-thread", self.watch_threads.len(), THREADS_PER_RUN_MAX),
+            ("--metrics", self.metrics.len(), FOLLOWED_FILES_MAX),
         ] {
             if count > max {
                 return Err(format!("{what} is given {count} times, more than {max}"));
@@ -68,11 +75,11 @@ impl WatchArgs {
     }
 }
 
-fn run_name(text: &str) -> Result<String, String> {
+pub(super) fn run_name(text: &str) -> Result<String, String> {
     checked("the name", text, RUN_NAME_CHARS_MAX)
 }
 
-fn team_name(text: &str) -> Result<String, String> {
+pub(super) fn team_name(text: &str) -> Result<String, String> {
     checked("the team", text, NAME_CHARS_MAX)
 }
 
@@ -80,11 +87,17 @@ fn thread_name(text: &str) -> Result<String, String> {
     checked("the thread", text, NAME_CHARS_MAX)
 }
 
+/// A file to be followed, as an absolute path: an engine has a working directory of its own.
+pub(super) fn followed_file(text: &str) -> Result<String, String> {
+    let path = std::path::absolute(text).map_err(|error| error.to_string())?;
+    path.into_os_string().into_string().map_err(|_| "the path is not UTF-8".to_owned())
+}
+
 fn checked(what: &'static str, text: &str, max: usize) -> Result<String, String> {
     check_name(what, text, max).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("a label is written KEY=VALUE")?;
     let key = checked("the label's key", key, NAME_CHARS_MAX)?;
     // An empty value is a value.
@@ -94,7 +107,7 @@ fn label(text: &str) -> Result<(String, String), String> {
     Ok((key, checked("the label's value", value, LABEL_CHARS_MAX)?))
 }
 
-fn positive_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     let duration = parse_duration(text).map_err(|error| error.to_string())?;
     if duration.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(duration) }
 }

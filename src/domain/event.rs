@@ -218,7 +218,7 @@ pub enum Watcher {
     /// Its parent, which alone can always read how it ended.
     #[default]
     Parent,
-    /// Somebody who is not its parent, and first reads to their end the files it wrote.
+    /// Somebody who first has the files it wrote read to their end: its parent, or not.
     Reader,
     /// Nobody: what the kernel tells is all there is.
     Nobody,

@@ -10,3 +10,4 @@ pub(crate) mod fakes;
 pub mod formats;
 pub mod http_ingest;
 pub mod socket;
+pub mod tail;

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits;
 use crate::ports::{Board, Intake};
+use crate::sources::tail::Registry;
 
 pub use self::hello::{Hello, HelloAnswer, HelloInfo, HelloSink, PROTOCOL};
 
@@ -93,6 +94,7 @@ struct Door {
     intake: Arc<dyn Intake>,
     board: Arc<dyn Board>,
     info: Arc<HelloInfo>,
+    followed: Arc<Registry>,
     stop: CancellationToken,
 }
 
@@ -114,7 +116,8 @@ impl SocketServer {
             path: path.to_owned(),
             source,
         })?;
-        let door = Door { intake, board, info: Arc::new(info), stop: CancellationToken::new() };
+        let door =
+            Door { intake, board, info: Arc::new(info), followed: Arc::default(), stop: CancellationToken::new() };
         Ok(SocketServer { listener, file, door })
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use runwatch_plugin::RunState;
 
 use super::{FinishNote, SinkLine, SinkTrust};
+use crate::cli::followed::file_name;
 use crate::cli::watch_args::WatchArgs;
 use crate::domain::ending;
 use crate::domain::event::{ProcessEnded, SchedulerWord};
@@ -20,18 +21,25 @@ pub(super) fn opening(
 ) -> String {
     let promised = args.promises_telemetry();
     let threads: String = args.watch_threads.iter().map(|thread| format!(", thread {thread}")).collect();
+    let files: Vec<String> = args.metrics.iter().map(|file| file_name(file)).collect();
+    let sent = if files.is_empty() { ", telemetry".to_owned() } else { format!(", telemetry in {}", files.join(", ")) };
     let (telemetry, unwatched) = match (promised, args.watch_threads.is_empty()) {
-        (true, true) => (", telemetry", "not watched: single threads"),
-        (true, false) => (", telemetry", "not watched: other threads"),
+        (true, true) => (sent.as_str(), "not watched: single threads"),
+        (true, false) => (sent.as_str(), "not watched: other threads"),
         (false, true) => (", telemetry if it sends any", "not watched: single threads, a hang without telemetry"),
         (false, false) => (", telemetry if it sends any", "not watched: other threads, a hang without telemetry"),
     };
-    let told = match sinks {
+    let told = told(sinks);
+    format!("runwatch: {run} (pid {pid}); watched: process{threads}{telemetry}; {unwatched}; {told}; {engine}")
+}
+
+/// Who is told.
+pub(in crate::cli) fn told(sinks: Result<&[SinkLine], &String>) -> String {
+    match sinks {
         Ok([]) => "told: nobody, there is no sink for it".to_owned(),
         Ok(sinks) => format!("told: {}", sinks.iter().map(sink).collect::<Vec<_>>().join(", ")),
         Err(why) => format!("told: not known, {why}"),
-    };
-    format!("runwatch: {run} (pid {pid}); watched: process{threads}{telemetry}; {unwatched}; {told}; {engine}")
+    }
 }
 
 /// The closing line: the run's state, how long it ran, how it ended, and what is still to be told.

@@ -23,6 +23,10 @@ pub trait EngineLink: Send + Sync {
     async fn finish(&self, limit: Duration) -> FinishNote;
     /// The socket on which the run may send telemetry: `RUNWATCH_SOCKET`.
     fn socket(&self) -> PathBuf;
+    /// What is wrong with files that the engine was to follow, one line each.
+    fn troubles(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// One sink, for the opening line.

@@ -21,7 +21,9 @@ use self::connection::Connection;
 use self::keeper::{Keeper, Line};
 use self::wire::Greeting;
 use super::{EngineLink, FinishNote, SinkLine};
+use crate::cli::followed;
 use crate::domain::event::{Event, Meaning};
+use crate::sources::tail::{TailAnswer, TailRequest};
 
 /// Lines under way at once. A run sends two in its life.
 const LINES_MAX: usize = 8;
@@ -74,12 +76,27 @@ impl SocketLink {
     /// # Errors
     /// There is none ([`LinkError::Absent`]), it is not this user's, or it does not say hello.
     pub async fn connect(path: &Path, run: &str) -> Result<SocketLink, LinkError> {
-        let (connection, greeting) = Connection::open(path, run).await?;
+        SocketLink::follow(path, Some(run), Vec::new()).await
+    }
+
+    /// The same, with files that the engine is to follow for as long as the link stands.
+    ///
+    /// # Errors
+    /// As for [`SocketLink::connect`].
+    pub async fn follow(path: &Path, run: Option<&str>, files: Vec<TailRequest>) -> Result<SocketLink, LinkError> {
+        let mute = |error: serde_json::Error| LinkError::Mute { path: path.to_owned(), why: error.to_string() };
+        let hello = wire::hello(run, files).map_err(mute)?;
+        let (connection, greeting) = Connection::open(path, &hello).await?;
         let engine = Arc::new(Mutex::new(greeting));
         let (lines, inbox) = mpsc::channel(LINES_MAX);
-        let keeper = Keeper::new(path.to_owned(), run.to_owned(), Arc::clone(&engine), inbox);
+        let keeper = Keeper::new(path.to_owned(), hello, Arc::clone(&engine), inbox);
         tokio::spawn(keeper.keep(connection));
         Ok(SocketLink { path: path.to_owned(), engine, lines })
+    }
+
+    /// What became of the files that were to be followed.
+    pub fn followed(&self) -> Vec<TailAnswer> {
+        self.engine().tail
     }
 
     fn engine(&self) -> Greeting {
@@ -113,5 +130,9 @@ impl EngineLink for SocketLink {
 
     fn socket(&self) -> PathBuf {
         self.path.clone()
+    }
+
+    fn troubles(&self) -> Vec<String> {
+        followed::troubles(&self.followed())
     }
 }

@@ -98,6 +98,12 @@ impl RunEntry {
 }
 
 impl Attempt {
+    /// Whether an event of history is no news of this attempt: it was heard live, or its process is
+    /// known and began later.
+    pub(super) fn is_past(&self, now: Now) -> bool {
+        self.live || !self.wrapped.is_empty() && now.moment < self.began
+    }
+
     /// Whether what was received says something of now.
     pub(super) fn note_time(&mut self, event: &Event, now: Now, history: bool) {
         match event.meaning {
@@ -109,7 +115,7 @@ impl Attempt {
             }
             _ => {
                 self.past = false;
-                self.live = true;
+                self.live |= event.meaning.refreshes();
             }
         }
     }

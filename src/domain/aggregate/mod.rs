@@ -144,7 +144,11 @@ impl AggregateMachine {
             return;
         };
         // What a run said live is not said again by the history of a file that is followed later.
-        if work.history && entry.attempt.live {
+        if work.history && entry.attempt.is_past(now) {
+            return;
+        }
+        // Who follows a run that has ended changes nothing of it.
+        if event.meaning.is_ours() && !entry.open && entry.attempt.number > 0 {
             return;
         }
         let opening = entry.opening(event, &self.host, now);

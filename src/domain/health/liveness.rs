@@ -13,11 +13,14 @@ use crate::domain::freshness::FreshnessStatus;
 use crate::domain::liveness::{DeathCause, Exit, Liveness, ProcessIdentity, Sighting, UnknownWhy};
 use crate::domain::run::RunVerdict;
 use crate::domain::time::{Moment, Now};
+use crate::limits::FOLLOW_DRAIN_TIMEOUT;
 
 /// A process's end is held this long for the word of its parent, which knows more.
 const PARENT_HOLD: Duration = Duration::from_secs(1);
 /// The same where the parent may ask a scheduler first, which may take two seconds.
 const SCHEDULED_HOLD: Duration = Duration::from_secs(4);
+/// Whoever reads files to their end before that word may take this long for them.
+const READER_HOLD: Duration = FOLLOW_DRAIN_TIMEOUT.saturating_add(PARENT_HOLD);
 /// After our own restart the parent has to find us again first; it tries for five seconds.
 pub(super) const PARENT_RETURN: Duration = Duration::from_secs(6);
 /// The name of the thread that `run_started` names by its id alone.
@@ -175,6 +178,9 @@ impl RunHealth {
         process.wrapped = awaited;
         if started.attempt_id.is_some() {
             process.hold = process.hold.max(SCHEDULED_HOLD);
+        }
+        if started.watcher == Watcher::Reader {
+            process.hold = process.hold.max(READER_HOLD);
         }
         process.liveness = Liveness::Alive;
         if !again {

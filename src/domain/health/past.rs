@@ -53,6 +53,8 @@ impl RunHealth {
         effects: &mut HealthEffects,
     ) {
         if let Some(read) = history {
+            // A process that lives has neither finished nor failed, whatever its file says of earlier ones.
+            let lives = self.process.is_alive();
             // Followed before its history was read: it began when that says.
             self.began = self.began.min(now.moment);
             let past = self.past.get_or_insert(Past::since(read));
@@ -63,6 +65,7 @@ impl RunHealth {
                     false
                 }
                 Report::Thread { .. } | Report::ProcessElsewhere { .. } => false,
+                Report::Finished { .. } | Report::Failed { .. } => !lives,
                 _ => true,
             });
         } else if seen.received

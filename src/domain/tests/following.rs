@@ -1,9 +1,10 @@
 //! Followed files: history, marks, and who follows.
 
 use super::*;
-use crate::domain::event::Expect;
+use crate::domain::event::{Expect, Watcher};
 use crate::domain::following::{FileMark, Followed};
 use crate::domain::freshness::FreshnessStatus;
+use crate::domain::liveness::DeathCause;
 
 const HOUR: i64 = 3_600_000;
 const DEADLINE: i64 = 1_800_000;
@@ -153,6 +154,36 @@ fn history_never_touches_an_attempt_that_was_heard_live() {
     night.recall(2_000, finished());
     let view = night.view();
     assert_eq!((view.state, view.attempt, view.step, view.events), (RunState::Running, 1, Some(500), 1));
+}
+
+#[test]
+fn history_neither_ends_a_process_that_lives_nor_is_older_than_it() {
+    let mut night = Night::new();
+    night.send(8 * HOUR, wrapped(7));
+    night.recall(HOUR, step(9_000));
+    night.recall(8 * HOUR + 1_000, step(5));
+    night.recall(8 * HOUR + 2_000, finished());
+    let view = night.view();
+    assert_eq!((view.state, view.attempt, view.step), (RunState::Running, 1, Some(5)));
+    let end = 8 * HOUR + 60_000;
+    night.until(end);
+    assert_eq!(night.told(), []);
+    night.send(end, exited(Exit::signal(9), false));
+    assert_eq!(night.told(), [(end, Kind::Firing, RunState::Killed, "process")]);
+}
+
+#[test]
+fn the_word_of_one_who_reads_files_first_is_awaited_for_as_long_as_that_may_take() {
+    let mut night = Night::new();
+    let started = ProcessStarted { watcher: Watcher::Reader, promised: true, ..ProcessStarted::default() };
+    let started = event("process_started", Meaning::ProcessStarted(Box::new(started)));
+    night.send(0, Event { pid: Some(7), ..started });
+    night.send(1_000, Event { step: Some(1), ..self::started(|started| started.max_steps = Some(9)) });
+    night.sight(2_000, 1, WatchKey::Process, Sighting::Ended(DeathCause::Gone));
+    night.send(5_500, step(9));
+    night.send(5_600, exited(Exit::code(0), false));
+    assert_eq!((night.view().state, night.told().len()), (RunState::Finished, 1));
+    assert_eq!(night.view().ended_at, Some(now_at(2_000).utc));
 }
 
 #[test]

@@ -11,9 +11,10 @@ use crate::domain::names::{Name, check_name};
 use crate::limits::{BATCH_EVENTS_MAX, LINE_BYTES_MAX, READ_BYTES, RUN_NAME_CHARS_MAX};
 use crate::ports::{IntakeError, Origin, Taken};
 use crate::sources::formats::NativeFormat;
+use crate::sources::tail::{TailAnswer, TailDoor, TailRequest, Tails};
 
 use super::Door;
-use super::hello::Hello;
+use super::hello::{Hello, HelloAnswer};
 use super::replies::{Receipt, Refusal, Replies};
 
 /// First and longest wait before a batch is offered again to an engine that was full. The engine
@@ -37,6 +38,8 @@ pub(super) struct Connection {
     lines: u64,
     /// A line over its bound is being passed over, up to its end.
     skipping: bool,
+    /// The files that the sender has followed.
+    tails: Option<Tails>,
 }
 
 /// Why a connection ends.
@@ -65,11 +68,17 @@ impl Connection {
             buffer: Vec::new(),
             lines: 0,
             skipping: false,
+            tails: None,
         }
     }
 
     pub(super) async fn serve(mut self) {
         let end = self.lines_until_end().await;
+        if let Some(tails) = self.tails.take()
+            && matches!(end, End::Sender)
+        {
+            tails.leave().await;
+        }
         self.replies.write_some(&self.stream);
         if matches!(end, End::Sender) && !self.replies.is_empty() {
             // Whether it reads them is the sender's business.
@@ -138,6 +147,11 @@ impl Connection {
             let waiting = !self.replies.is_empty();
             tokio::select! {
                 () = self.door.stop.cancelled() => return Err(End::Engine),
+                note = note_of(&mut self.tails) => match note {
+                    Some(note) => self.replies.offer(&note),
+                    // The sender comes back, and the files are read on from their marks.
+                    None => return Err(End::Engine),
+                },
                 ready = self.stream.readable() => {
                     if ready.is_err() {
                         return Err(End::Sender);
@@ -175,8 +189,20 @@ impl Connection {
                 true => batch.events.iter().filter(|e| e.meaning.is_lifecycle()).map(|e| e.line).collect(),
                 false => Vec::new(),
             };
+            let says = |what: fn(&Meaning) -> bool| batch.events.iter().any(|event| what(&event.meaning));
+            let (begins, ends) = (
+                says(|meaning| matches!(meaning, Meaning::ProcessStarted(_))),
+                says(|meaning| matches!(meaning, Meaning::ProcessEnded(_))),
+            );
+            if ends && let Some(tails) = &self.tails {
+                // What the process wrote last says how it ended.
+                tails.drain().await;
+            }
             match self.offer(batch).await {
                 Ok(taken) => {
+                    if begins && let Some(tails) = &self.tails {
+                        tails.begin().await;
+                    }
                     for refused in refused.iter().chain(&taken.rejected) {
                         let line = before + u64::from(refused.line);
                         self.replies.offer(&Refusal { line, error: &refused.error });
@@ -229,17 +255,17 @@ impl Connection {
             Err(error) => Err(error),
         };
         match understood {
-            Ok(()) => {
+            Ok(tail) => {
                 let answer = self.door.info.answer(&*self.door.board.status().await);
-                self.replies.add(&answer);
+                self.replies.add(&HelloAnswer { tail, ..answer });
             }
             Err(error) => self.replies.offer(&Refusal { line: self.lines, error: &error }),
         }
         self.flush().await
     }
 
-    /// Does what the hello asks for.
-    async fn welcome(&mut self, hello: Hello) -> Result<(), String> {
+    /// Does what the hello asks for: what became of the files it wants followed.
+    async fn welcome(&mut self, hello: Hello) -> Result<Vec<TailAnswer>, String> {
         if let Some(run) = &hello.run {
             check_name("`run`", run, RUN_NAME_CHARS_MAX).map_err(|error| error.to_string())?;
         }
@@ -248,7 +274,18 @@ impl Connection {
         if hello.watch.is_some() {
             self.watch_peer().await?;
         }
-        Ok(())
+        Ok(self.follow(hello.tail).await)
+    }
+
+    async fn follow(&mut self, files: Vec<TailRequest>) -> Vec<TailAnswer> {
+        if files.is_empty() || !self.trusted {
+            return files.iter().map(TailAnswer::not_allowed).collect();
+        }
+        let Door { intake, board, followed, stop, .. } = self.door.clone();
+        let door = TailDoor { intake, board, registry: followed };
+        let (tails, answers) = Tails::start(door, self.origin, files, stop).await;
+        self.tails = Some(tails);
+        answers
     }
 
     /// Makes the process at the other end a member of the pinned run.
@@ -271,5 +308,13 @@ impl Connection {
             }
             wait = (wait * 2).min(FULL_WAIT.1);
         }
+    }
+}
+
+/// The next word on followed files; none ever where there are none.
+async fn note_of(tails: &mut Option<Tails>) -> Option<TailAnswer> {
+    match tails {
+        Some(tails) => tails.note().await,
+        None => std::future::pending().await,
     }
 }

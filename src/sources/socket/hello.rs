@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::names::Name;
 use crate::domain::status::StatusView;
+use crate::sources::tail::{TailAnswer, TailRequest};
 
 /// The version of the hello that is spoken here.
 pub const PROTOCOL: u32 = 1;
 
 /// `{"hello":1,"run":"..","watch":"peer","ack":true}`: what a sender wants of its connection.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
     /// The version of the hello: [`PROTOCOL`].
     pub hello: u32,
@@ -22,6 +23,9 @@ pub struct Hello {
     /// Whether each lifecycle line is to be answered once it is in the journal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ack: bool,
+    /// Files to be followed for as long as the connection stands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tail: Vec<TailRequest>,
 }
 
 /// What the engine says of itself to whoever says hello.
@@ -50,6 +54,9 @@ pub struct HelloAnswer {
     pub url: Option<String>,
     /// Where the engine sends to.
     pub sinks: Vec<HelloSink>,
+    /// What became of the files that were to be followed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tail: Vec<TailAnswer>,
 }
 
 /// One sink, as a hello tells it.
@@ -80,6 +87,7 @@ impl HelloInfo {
             pid: self.pid,
             url: self.url.clone(),
             sinks: sinks.collect(),
+            tail: Vec::new(),
         }
     }
 }

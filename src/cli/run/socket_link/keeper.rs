@@ -1,6 +1,6 @@
 //! The task that keeps the connection while the command runs.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,10 +11,14 @@ use tokio::time::sleep;
 use super::LINES_MAX;
 use super::connection::Connection;
 use super::wire::{Answer, Greeting};
+use crate::cli::words;
 use crate::limits::RECONNECT_PAUSE_MAX;
 
 /// The first pause before an engine that is gone is tried again: a restart takes about as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// So much is said of one followed file: it is not the command's own output.
+const NOTES_MAX: usize = 3;
 
 /// A line to send, and where its answer goes.
 #[derive(Debug)]
@@ -30,13 +34,15 @@ pub(super) struct Line {
 /// Keeps one connection.
 pub(super) struct Keeper {
     path: PathBuf,
-    run: String,
+    hello: String,
     engine: Arc<Mutex<Greeting>>,
     inbox: mpsc::Receiver<Line>,
     /// Not answered yet, oldest first; at most [`LINES_MAX`].
     unanswered: VecDeque<Line>,
     /// What every engine that is met has to know.
     repeated: Option<String>,
+    /// How often something was said of each followed file.
+    noted: BTreeMap<String, usize>,
 }
 
 /// Why a connection is no longer kept.
@@ -49,8 +55,8 @@ enum Left {
 
 impl Keeper {
     /// A keeper of a connection to the engine at `path`.
-    pub fn new(path: PathBuf, run: String, engine: Arc<Mutex<Greeting>>, inbox: mpsc::Receiver<Line>) -> Keeper {
-        Keeper { path, run, engine, inbox, unanswered: VecDeque::new(), repeated: None }
+    pub fn new(path: PathBuf, hello: String, engine: Arc<Mutex<Greeting>>, inbox: mpsc::Receiver<Line>) -> Keeper {
+        Keeper { path, hello, engine, inbox, unanswered: VecDeque::new(), repeated: None, noted: BTreeMap::new() }
     }
 
     /// Keeps `connection`, and its successors, until the link is dropped.
@@ -97,8 +103,9 @@ impl Keeper {
     /// Answers come in the order of the lines: each settles the oldest.
     fn settle(&mut self, text: &str) {
         let answer = match serde_json::from_str::<Answer>(text) {
-            Ok(Answer { error: None }) => Ok(()),
-            Ok(Answer { error: Some(error) }) => Err(error),
+            Ok(Answer { path: Some(path), error }) => return self.note(path, &error.unwrap_or_default()),
+            Ok(Answer { error: None, .. }) => Ok(()),
+            Ok(Answer { error: Some(error), .. }) => Err(error),
             Err(error) => Err(format!("the engine answered what cannot be read: {error}")),
         };
         let Some(line) = self.unanswered.pop_front() else { return };
@@ -107,6 +114,15 @@ impl Keeper {
             (Some(reader), answer) => drop(reader.send(answer)),
             (None, Ok(())) => {}
             (None, Err(error)) => tracing::warn!(%error, "the engine refused to be told again that the command began"),
+        }
+    }
+
+    /// Says what the engine says of a followed file, as long as that is news.
+    fn note(&mut self, path: String, error: &str) {
+        let noted = self.noted.entry(path.clone()).or_default();
+        if *noted < NOTES_MAX {
+            *noted += 1;
+            words::say(&format!("runwatch: {path}: {error}"));
         }
     }
 
@@ -122,7 +138,7 @@ impl Keeper {
                     pause = FIRST_PAUSE;
                 }
             }
-            match Connection::open(&self.path, &self.run).await {
+            match Connection::open(&self.path, &self.hello).await {
                 Ok((connection, greeting)) => {
                     self.meet(greeting);
                     return Some(connection);

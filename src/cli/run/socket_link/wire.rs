@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 
 use super::super::{SinkLine, SinkTrust};
 use crate::domain::event::{Event, Meaning, SchedulerWord};
+use crate::sources::socket::{Hello, PROTOCOL};
+use crate::sources::tail::{TailAnswer, TailRequest};
 
-/// The first line of a connection.
-pub(super) fn hello(run: &str) -> String {
-    json!({ "hello": 1, "run": run, "ack": true }).to_string()
+/// The first line of a connection: the run of its lines, and the files to be followed.
+pub(super) fn hello(run: Option<&str>, tail: Vec<TailRequest>) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&Hello { hello: PROTOCOL, run: run.map(str::to_owned), ack: true, tail, ..Hello::default() })
 }
 
 /// The engine's answer to it.
@@ -22,6 +24,9 @@ pub(super) struct Greeting {
     /// Its sinks.
     #[serde(default)]
     pub sinks: Vec<GreetingSink>,
+    /// What became of the files that were to be followed.
+    #[serde(default)]
+    pub tail: Vec<TailAnswer>,
 }
 
 /// One sink in it.
@@ -42,6 +47,9 @@ pub(super) struct Answer {
     /// Why it was not taken.
     #[serde(default)]
     pub error: Option<String>,
+    /// The followed file that it is about; no answer then, but a word of its own.
+    #[serde(default)]
+    pub path: Option<String>,
 }
 
 impl From<GreetingSink> for SinkLine {
