@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+pub mod attach;
 pub mod check;
 pub mod demo;
 pub mod embedded;
@@ -49,6 +50,8 @@ enum Command {
     Serve,
     /// Run a command and watch it
     Run(run::RunArgs),
+    /// Watch a process that is already running
+    Attach(attach::AttachArgs),
     /// Show what is watched, or one run
     Status {
         #[command(flatten)]
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Serve => serve::run(config, &env),
         Command::Run(args) => embedded::run(args, config, &env),
+        Command::Attach(args) => attach::run(args, config, &env),
         Command::Status { args, asked } => match target(asked.url, config, &env) {
             Some(target) => words::block_on(status::run(args, target)),
             None => ExitCode::FAILURE,

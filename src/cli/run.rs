@@ -4,9 +4,9 @@
 //! the command's start and end told to the engine. Nothing here blocks, ends or slows the command:
 //! trouble with the engine is words on stderr, and the command is waited for all the same.
 
-mod lines;
+pub(in crate::cli) mod lines;
 mod link;
-mod naming;
+pub(in crate::cli) mod naming;
 mod socket_link;
 
 use std::convert::Infallible;
@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 pub use link::{EngineLink, FinishNote, SinkLine, SinkTrust};
 pub use socket_link::{LinkError, SocketLink};
 
+use self::lines::Scope;
 use super::watch_args::WatchArgs;
 use crate::clock::Clock;
 use crate::domain::event::{Event, Meaning, ProcessEnded, ProcessStarted};
@@ -80,10 +81,12 @@ pub async fn run(args: RunArgs, link: Arc<dyn EngineLink>, clock: Clock) -> i32 
         Err(error) => return not_started(&error),
     };
     let began_at = clock.now().moment;
-    let teller = Teller { run: Name::from(name.as_str()), host: hostname(), pid: child.pid(), link };
+    let teller = Teller::new(&name, child.pid(), link);
     // Both: a command that ends at once is introduced all the same, and its start is told first.
     let ended = until(child.ended(), keep_noticing(&memory, teller.pid));
-    let ((), outcome) = tokio::join!(teller.introduce(&args), ended);
+    let scope = Scope::default();
+    let introduced = teller.introduce(args.started(), (&args.watch, &scope));
+    let ((), outcome) = tokio::join!(introduced, ended);
     let runtime = clock.now().moment.since(began_at);
     let error = teller.conclude(outcome).await.err();
     let note = tokio::select! {
@@ -141,41 +144,57 @@ fn exit_code(outcome: Outcome) -> i32 {
 }
 
 /// Writes a line on stderr. A terminal that is gone must not end the run.
-fn say(line: &str) {
+pub(in crate::cli) fn say(line: &str) {
     if let Err(error) = writeln!(std::io::stderr(), "{line}") {
         tracing::debug!(%error, "stderr cannot be written");
     }
 }
 
-/// Tells the engine, and the user, of one command.
-struct Teller {
+/// Tells the engine, and the user, of one process.
+#[derive(Clone)]
+pub(in crate::cli) struct Teller {
     run: Name,
     host: Name,
     pid: u32,
+    rank: Option<u32>,
     link: Arc<dyn EngineLink>,
 }
 
 impl Teller {
-    /// The command has begun: tells the engine and writes the opening line.
-    async fn introduce(&self, args: &RunArgs) {
+    /// A teller of the process `pid` of `run`.
+    pub(in crate::cli) fn new(run: &str, pid: u32, link: Arc<dyn EngineLink>) -> Teller {
+        Teller { run: Name::from(run), host: hostname(), pid, rank: None, link }
+    }
+
+    /// A teller of another process of the same run.
+    pub(in crate::cli) fn of_member(&self, pid: u32, rank: Option<u32>) -> Teller {
+        Teller { pid, rank, ..self.clone() }
+    }
+
+    /// The process is there: tells the engine and writes the opening line.
+    pub(in crate::cli) async fn introduce(&self, started: ProcessStarted, watched: (&WatchArgs, &Scope)) {
         let link = Arc::clone(&self.link);
         let sinks = guarded(HELLO_TIMEOUT, async move { link.sinks().await });
-        let event = self.event("process_started", Meaning::ProcessStarted(Box::new(args.started())));
-        let (sinks, told) = tokio::join!(sinks, self.send(event));
-        say(&lines::opening(&self.run, self.pid, &args.watch, sinks.as_deref(), &self.link.describe()));
+        let (sinks, told) = tokio::join!(sinks, self.begin(started));
+        say(&lines::opening(&self.run, self.pid, watched, sinks.as_deref(), &self.link.describe()));
         if let Err(why) = told {
             say(&lines::trouble(&format!("the engine was not told that {} began: {why}", self.run)));
         }
     }
 
-    /// The command has ended: tells the engine.
-    async fn conclude(&self, outcome: Outcome) -> Result<(), String> {
+    /// Tells the engine that the process is there.
+    pub(in crate::cli) async fn begin(&self, started: ProcessStarted) -> Result<(), String> {
+        self.send(self.event("process_started", Meaning::ProcessStarted(Box::new(started)))).await
+    }
+
+    /// The process has ended: tells the engine.
+    pub(in crate::cli) async fn conclude(&self, outcome: Outcome) -> Result<(), String> {
         let ended = ProcessEnded { exit: outcome.exit, cancelled: outcome.cancelled, ..ProcessEnded::default() };
         self.send(self.event("process_ended", Meaning::ProcessEnded(ended))).await
     }
 
     /// Waits for delivery, where that is this program's to wait for: what is left.
-    async fn finish(&self) -> FinishNote {
+    pub(in crate::cli) async fn finish(&self) -> FinishNote {
         let link = Arc::clone(&self.link);
         // The link keeps the limit itself; the second is for one that does not.
         let limit = FINISH_TIMEOUT + Duration::from_secs(1);
@@ -189,7 +208,8 @@ impl Teller {
     }
 
     fn event(&self, series: &str, meaning: Meaning) -> Event {
-        Event { host: Some(Arc::clone(&self.host)), pid: Some(self.pid), ..Event::bare(&self.run, series, meaning) }
+        let (host, pid) = (Some(Arc::clone(&self.host)), Some(self.pid));
+        Event { host, pid, rank: self.rank, ..Event::bare(&self.run, series, meaning) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The lines that `run` writes on stderr: one at the start, one at the end.
+//! The lines that `run` and `attach` write on stderr: one at the start, one at the end.
 
 use std::time::Duration;
 
@@ -9,32 +9,49 @@ use crate::cli::watch_args::WatchArgs;
 use crate::domain::run::format_runtime;
 use crate::sources::child::Outcome;
 
+/// What is watched, and what is not, beside what the arguments say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::cli) struct Scope {
+    /// Watched, too.
+    pub watched: Vec<String>,
+    /// Not watched, and why.
+    pub unwatched: Vec<String>,
+    /// Whether the process has no way to send telemetry to the engine.
+    pub is_mute: bool,
+}
+
 /// The opening line: what is watched and what is not, who is told, and by which engine.
 pub(super) fn opening(
     run: &str,
     pid: u32,
-    args: &WatchArgs,
+    (args, scope): (&WatchArgs, &Scope),
     sinks: Result<&[SinkLine], &String>,
     engine: &str,
 ) -> String {
-    let promised = args.promises_telemetry();
-    let threads: String = args.watch_threads.iter().map(|thread| format!(", thread {thread}")).collect();
-    let (telemetry, unwatched) = match (promised, args.watch_threads.is_empty()) {
-        (true, true) => (", telemetry", "not watched: single threads"),
-        (true, false) => (", telemetry", "not watched: other threads"),
-        (false, true) => (", telemetry if it sends any", "not watched: single threads, a hang without telemetry"),
-        (false, false) => (", telemetry if it sends any", "not watched: other threads, a hang without telemetry"),
-    };
+    let threads = args.watch_threads.iter().map(|thread| format!("thread {thread}"));
+    let mut watched: Vec<String> =
+        std::iter::once("process".to_owned()).chain(threads).chain(scope.watched.iter().cloned()).collect();
+    let mut unwatched = vec![if args.watch_threads.is_empty() { "single threads" } else { "other threads" }.to_owned()];
+    match (args.promises_telemetry(), scope.is_mute) {
+        (true, _) => watched.push("telemetry".to_owned()),
+        (false, false) => watched.push("telemetry if it sends any".to_owned()),
+        (false, true) => unwatched.push("telemetry (it has no way to this engine)".to_owned()),
+    }
+    if !args.promises_telemetry() {
+        unwatched.push("a hang without telemetry".to_owned());
+    }
+    unwatched.extend(scope.unwatched.iter().cloned());
     let told = match sinks {
         Ok([]) => "told: nobody, there is no sink for it".to_owned(),
         Ok(sinks) => format!("told: {}", sinks.iter().map(sink).collect::<Vec<_>>().join(", ")),
         Err(why) => format!("told: not known, {why}"),
     };
-    format!("runwatch: {run} (pid {pid}); watched: process{threads}{telemetry}; {unwatched}; {told}; {engine}")
+    let (watched, unwatched) = (watched.join(", "), unwatched.join(", "));
+    format!("runwatch: {run} (pid {pid}); watched: {watched}; not watched: {unwatched}; {told}; {engine}")
 }
 
 /// The closing line: the run's state, how long it ran, how it ended, and what is still to be told.
-pub(super) fn closing(
+pub(in crate::cli) fn closing(
     run: &str,
     outcome: Outcome,
     runtime: Duration,
@@ -42,7 +59,9 @@ pub(super) fn closing(
     note: &FinishNote,
 ) -> String {
     let mut line = format!("runwatch: {run} {} after {}", state(outcome), format_runtime(runtime, false));
-    if !outcome.exit.is_clean() {
+    if !outcome.exit.is_known() {
+        line.push_str(" (its exit status could not be read)");
+    } else if !outcome.exit.is_clean() {
         line.push_str(&format!(" ({})", outcome.exit.words()));
     }
     if let Some(error) = error {
@@ -58,7 +77,7 @@ pub(super) fn closing(
 }
 
 /// Something went wrong that is not the command's doing.
-pub(super) fn trouble(what: &str) -> String {
+pub(in crate::cli) fn trouble(what: &str) -> String {
     format!("runwatch: {what}")
 }
 

@@ -150,7 +150,8 @@ impl RunHealth {
         self.cancelled |= ended.cancelled;
         self.process.wrapped = false;
         let seen = self.process.held.take().map_or(now, |(_, since)| now.back_at(since));
-        self.died(DeathCause::Exited(ended.exit), seen, changed);
+        let cause = if ended.exit.is_known() { DeathCause::Exited(ended.exit) } else { DeathCause::Gone };
+        self.died(cause, seen, changed);
     }
 
     /// What a look found.

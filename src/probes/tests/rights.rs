@@ -68,6 +68,7 @@ async fn another_users_death_tells_its_cause_to_nobody_too() {
         println!("skipped: {name}: {text}");
         return;
     }
+    assert!(text.contains("may be signalled: false"), "it is found, though it may not be signalled: {text}");
     // `Gone` where the kernel (before 6.15) keeps no status.
     let told = [exited(Exit::code(9)), Sighting::Ended(DeathCause::Gone)];
     assert!(told.iter().any(|told| text.contains(&format!("as 65534: {told:?}"))), "{text}");
@@ -78,6 +79,8 @@ async fn another_users_death_tells_its_cause_to_nobody_too() {
 async fn follow_as_somebody_else() {
     let pid = std::env::var("RUNWATCH_TEST_PID").ok().and_then(|pid| pid.parse().ok()).expect("a pid");
     let (start_ticks, id) = found(SystemProbe::new(), &process(pid)).await;
+    let kill = rustix::process::test_kill_process(Pid::from_raw(pid as i32).expect("a pid"));
+    println!("may be signalled: {}", kill != Err(rustix::io::Errno::PERM));
     println!("as {}: {:?}", uid(), ended(SystemProbe::new(), &process(pid), start_ticks, id).await);
 }
 
