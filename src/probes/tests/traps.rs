@@ -242,21 +242,22 @@ async fn a_thread_of_a_process_that_takes_long_to_end_is_told_with_it() {
     let tids = tasks.filter_map(|task| task.file_name().to_str()?.parse::<u32>().ok());
     let tid = tids.into_iter().find(|tid| *tid != init).expect("a second thread");
     let mut followers = Vec::new();
-    for probe in BOTH {
+    for (probe, tid) in BOTH.into_iter().flat_map(|probe| [(probe, tid), (probe, init)]) {
         let thread = ProbeTarget::Thread { pid: init, tid };
         let (start_ticks, id) = found(probe(), &thread).await;
         followers.push(tokio::spawn(async move { ended(probe(), &thread, start_ticks, id).await }));
     }
     let (start_ticks, id) = found(SystemProbe::new(), &process(init)).await;
     signal(init, Signal::KILL);
-    let thread_is_gone = async {
-        while Path::new(&format!("/proc/{init}/task/{tid}")).exists() {
+    // The last one of the two to exit waits for the others of its namespace.
+    let one_is_gone = async {
+        while state_of(init) != Some(b'Z') && Path::new(&format!("/proc/{init}/task/{tid}")).exists() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    timeout(PATIENCE, thread_is_gone).await.expect("its thread's end");
+    timeout(PATIENCE, one_is_gone).await.expect("a thread's end");
     assert_eq!(assert_lives(SystemProbe::new(), init).await, (start_ticks, id), "it cannot end yet");
-    assert!(followers.iter().all(|follower| !follower.is_finished()), "its thread's end is no news");
+    assert!(followers.iter().all(|follower| !follower.is_finished()), "the end of its threads is no news");
     drop(guest.0.stdin.take());
     assert_eq!(ended(SystemProbe::new(), &process(init), start_ticks, id).await, exited(Exit::signal(9)));
     for follower in followers {
