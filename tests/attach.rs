@@ -8,7 +8,7 @@ mod programs;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStderr, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -35,8 +35,11 @@ struct Done {
 impl Attach {
     /// Starts it and waits for its first line.
     fn start(home: &Home, args: &[&str]) -> Attach {
-        let mut command = home.runwatch(["attach"]);
-        let mut child = command.args(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Attach::of(home.runwatch(["attach"]).args(args))
+    }
+
+    fn of(command: &mut Command) -> Attach {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut err = BufReader::new(child.stderr.take().unwrap());
         let mut opening = String::new();
         err.read_line(&mut opening).unwrap();
@@ -76,6 +79,20 @@ impl Drop for Attach {
         let _gone = self.child.kill();
         let _ended = self.child.wait();
     }
+}
+
+/// A shell of this home, in which `"$0"` is the program under test.
+fn through_shell(home: &Home, script: &str) -> Command {
+    let own = home.runwatch([]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script]).arg(own.get_program()).stdin(Stdio::null()).current_dir(home.path());
+    for (name, value) in own.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
 }
 
 fn state_of(pid: u32) -> Option<char> {
@@ -162,11 +179,26 @@ fn a_signal_ends_the_looking_and_nothing_else() {
 }
 
 #[test]
+fn what_was_ignored_at_the_start_stays_ignored() {
+    let home = Home::new();
+    let program = Program::shell("read x");
+    let script = format!("trap '' HUP INT; exec \"$0\" attach {} --name night", program.pid());
+    let attach = Attach::of(&mut through_shell(&home, &script));
+    // As `nohup` has it: a terminal that goes, and Ctrl-C for somebody else's command, end nothing.
+    attach.signal(Signal::HUP);
+    attach.signal(Signal::INT);
+    attach.signal(Signal::TERM);
+    let done = attach.done();
+    assert!(done.err.contains("SIGTERM: night") && done.err.contains("nobody watches it from here on"), "{done:?}");
+    assert_eq!(done.code, Some(0));
+}
+
+#[test]
 fn a_named_thread_of_a_running_process_is_watched() {
     let Some(binary) = compiled("a_named_thread_of_a_running_process_is_watched", programs::THREADS) else { return };
     let (home, recorder) = (Home::new(), Recorder::start());
     let engine = telling(&home, &recorder);
-    let program = Program::start(std::process::Command::new(&binary).arg("3"));
+    let program = Program::start(Command::new(&binary).arg("3"));
     let attach = Attach::to(&home, &program, &["--name", "night", "--watch-thread", "worker-1"]);
     assert!(attach.opening.contains("thread worker-1"), "{}", attach.opening);
     eventually("the thread to be found", GENEROUS, || {
@@ -198,7 +230,7 @@ fn threads_that_die_with_their_process_are_no_alarm() {
     let engine = telling(&home, &recorder);
     let threads = ["--watch-thread", "worker-0", "--watch-thread", "worker-5"];
     for round in 0..30 {
-        let program = Program::start(std::process::Command::new(&binary).arg("8"));
+        let program = Program::start(Command::new(&binary).arg("8"));
         let run = format!("round-{round}");
         let attach = Attach::to(&home, &program, &[&["--name", &run], &threads[..]].concat());
         eventually("both threads to be found", GENEROUS, || {

@@ -28,9 +28,10 @@ use crate::clock::Clock;
 use crate::config::Environment;
 use crate::domain::event::{ProcessStarted, Watcher};
 use crate::domain::liveness::{DeathCause, Exit, ProbeTarget, Sighting, UnknownWhy};
+use crate::limits::RUN_NAME_CHARS_MAX;
 use crate::ports::Probe;
 use crate::probes::{
-    Host, InspectError, Inspected, SystemProbe, has_thread, keeps_exit_status, kernel, raise_descriptor_limit,
+    Host, InspectError, Inspected, Launch, SystemProbe, has_thread, keeps_exit_status, kernel, raise_descriptor_limit,
 };
 use crate::sources::child::Outcome;
 
@@ -118,7 +119,7 @@ pub fn run(args: AttachArgs, config: Option<&Path>, env: &Environment) -> ExitCo
         words::error(&error, Some(&hint));
         return ExitCode::FAILURE;
     }
-    let name = args.watch.name.clone().unwrap_or_else(|| name_of(&process));
+    let name = name_of(&args, &process);
     let reached = ReachedEngine::reach(settings, &name, args.watch.team.as_deref(), &runtime, config);
     let Some(engine) = reached else { return ExitCode::FAILURE };
     let attach = Attach { args, name, link: engine.link(), carried: engine.is_carried(), stop, target };
@@ -131,9 +132,15 @@ fn follow(runtime: &Runtime, attach: Attach, process: Inspected) -> ExitCode {
     if runtime.block_on(attach.follow(process)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// `<user of the process>/<script stem>`, as `run` would have named it.
-fn name_of(process: &Inspected) -> String {
-    default_name(&name_of_user(process.user.clone(), process.uid), &process.command)
+/// As asked for, or `<user of the process>/<script stem>`, as `run` would have named it. Tasks of a
+/// Slurm array are runs of their own, told apart as Slurm writes job ids.
+fn name_of(args: &AttachArgs, process: &Inspected) -> String {
+    let default = || default_name(&name_of_user(process.user.clone(), process.uid), &process.command);
+    let name = args.watch.name.clone().unwrap_or_else(default);
+    let Some(task) = process.launch.as_ref().and_then(Launch::array_task) else { return name };
+    let task = format!("_{task}");
+    let room = RUN_NAME_CHARS_MAX.saturating_sub(task.len());
+    name.chars().take(room).chain(task.chars()).collect()
 }
 
 /// What is wrong with watching this very process, and what to do.
@@ -235,13 +242,14 @@ impl Attach {
         tokio::task::yield_now().await;
         let mut attached = self.attached(process);
         let (started, scope) = (self.started(&attached), self.scope(&attached));
-        let watched = async {
-            attached.teller.introduce(started, (&self.args.watch, &scope)).await;
-            attached.members.follow(&attached.teller, &self.args.watch).await
-        };
+        // One that ends at once is introduced all the same.
+        tokio::select! {
+            () = attached.teller.introduce(started, (&self.args.watch, &scope)) => {}
+            signal = self.stop.asked() => return Ended::Asked(signal),
+        }
         let sighting = tokio::select! {
             end = end => end.unwrap_or(Sighting::Ended(DeathCause::Gone)),
-            never = watched => match never {},
+            never = attached.members.follow(&attached.teller, &self.args.watch) => match never {},
             signal = self.stop.asked() => return Ended::Asked(signal),
         };
         match outcome_of(&sighting) {
@@ -266,7 +274,7 @@ impl Attach {
     fn started(&self, attached: &Attached) -> ProcessStarted {
         ProcessStarted {
             attempt_id: Some(attached.members.attempt_id().to_owned()),
-            world_size: attached.members.world_size(),
+            world_size: attached.members.world_size_of_first(),
             watcher: Watcher::Nobody,
             ..self.args.watch.started(command_line(&attached.process.command))
         }

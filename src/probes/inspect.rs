@@ -86,8 +86,6 @@ pub struct Placed {
     pub start_ticks: u64,
     /// Where it stands.
     pub launch: Launch,
-    /// What it runs.
-    pub command: Vec<OsString>,
 }
 
 /// `CLK_TCK` on every Linux of the last twenty years: start times are in units of 10 ms since boot.
@@ -153,11 +151,8 @@ pub fn placed_below(pid: u32, launch: &Launch) -> Vec<Placed> {
                 continue;
             }
             let own = environ(child).map_or_else(Launch::default, |environ| Launch::in_environ(&environ));
-            if own.is_placed_anew(&from) {
-                let command = command(child);
-                if !is_pool_worker(&command) {
-                    found.push(Placed { pid: child, start_ticks, launch: own.clone(), command });
-                }
+            if own.is_placed_anew(&from) && !is_pool_worker(&command(child)) {
+                found.push(Placed { pid: child, start_ticks, launch: own.clone() });
             }
             // One without a place may be a shell that dropped it: its children are measured by the last that had one.
             rest.push((child, if own.rank().is_some() { own } else { from.clone() }));

@@ -2,8 +2,10 @@
 //!
 //! In: a process, when it is first seen, and its exit. Out: the exit with what the counters say of
 //! it. They speak of SIGKILL alone, and of exit code 137, by which a shell passes on that its child
-//! had it. A rise of the process's own control group is proof; a rise of the whole host may have
-//! been anybody's; without a rise nothing is claimed.
+//! had it. The kernel counts each such kill twice, for the host and for the victim's own control
+//! group: a rise of that group is proof, and where it stands still memory was not the cause, whatever
+//! happened to others of the host. Where its group is not known for sure, a rise of the host makes it
+//! probable. Without a rise nothing is claimed.
 
 #[cfg(test)]
 mod tests;
@@ -29,10 +31,18 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Counts kills for want of memory from its making on.
 #[derive(Debug)]
 pub struct OomWatch {
-    /// The control groups the process was seen in, the last one last.
-    groups: Mutex<Vec<Group>>,
+    groups: Mutex<Groups>,
     /// Of the whole host: the kill may have been anybody's.
     host: Counter,
+}
+
+/// The control groups a process was in.
+#[derive(Debug, Default)]
+struct Groups {
+    /// The last one last.
+    met: Vec<Group>,
+    /// Whether the process itself was seen in the last one, and not only whoever starts it.
+    seen: bool,
 }
 
 /// A control group, by its counters.
@@ -78,8 +88,8 @@ impl OomWatch {
     /// Counts for a child that is about to be started: until it is seen elsewhere
     /// ([`OomWatch::notice`]) its group is this program's.
     pub fn of_child() -> OomWatch {
-        let groups = Mutex::new(group_of("self").into_iter().collect());
-        OomWatch { groups, host: Counter::begin(VMSTAT.into()) }
+        let groups = Groups { met: group_of("self").into_iter().collect(), seen: false };
+        OomWatch { groups: Mutex::new(groups), host: Counter::begin(VMSTAT.into()) }
     }
 
     /// Counts for the process `pid`.
@@ -133,7 +143,7 @@ impl OomWatch {
             return Look::Settled(None);
         }
         let groups = self.groups();
-        let group = groups.last();
+        let group = groups.met.last();
         let (own, below) = match group {
             Some(group) => (group.own.rose(), group.below.as_ref().and_then(Counter::rose)),
             None => (None, None),
@@ -144,6 +154,10 @@ impl OomWatch {
         match self.host.rose() {
             // The host counts every kill at once, so there was none.
             Some(false) => Look::Settled(None),
+            // Somebody else's, unless the group's count is on its way. What a shell started may be anywhere.
+            Some(true) if own == Some(false) && groups.seen && !by_shell => {
+                Look::Open(below.filter(|rose| *rose).map(|_| OomEvidence::Probable))
+            }
             Some(true) => Look::Open(Some(OomEvidence::Probable)),
             None if group.is_none() => Look::Settled(None),
             None => Look::Open(below.filter(|rose| *rose).map(|_| OomEvidence::Probable)),
@@ -153,17 +167,18 @@ impl OomWatch {
     fn meet(&self, group: Option<Group>) {
         let Some(group) = group else { return };
         let mut groups = self.groups();
-        match groups.iter().position(|known| known.own.file == group.own.file) {
+        groups.seen = true;
+        match groups.met.iter().position(|known| known.own.file == group.own.file) {
             // Its numbers of then are the ones to compare with.
             Some(place) => {
-                let known = groups.remove(place);
-                groups.push(known);
+                let known = groups.met.remove(place);
+                groups.met.push(known);
             }
-            None => groups.push(group),
+            None => groups.met.push(group),
         }
     }
 
-    fn groups(&self) -> MutexGuard<'_, Vec<Group>> {
+    fn groups(&self) -> MutexGuard<'_, Groups> {
         self.groups.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

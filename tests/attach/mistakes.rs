@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use super::programs::{Program, THREADS, compiled};
-use super::{Attach, Done};
+use super::{Attach, Done, through_shell};
 use crate::support::{GENEROUS, Home, eventually, find_program, skip};
 
 fn refused(home: &Home, args: &[&str]) -> Done {
@@ -65,17 +65,7 @@ fn a_process_that_has_ended_is_refused_with_how() {
 #[test]
 fn runwatch_cannot_watch_itself_and_warns_of_another() {
     let home = Home::new();
-    let mut own = home.runwatch([]);
-    let program = own.get_program().to_owned();
-    own.stdin(Stdio::null());
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "exec \"$0\" attach $$"]).arg(program).env_clear();
-    for (name, value) in own.get_envs() {
-        if let Some(value) = value {
-            shell.env(name, value);
-        }
-    }
-    let output = shell.env("PATH", std::env::var_os("PATH").unwrap()).output().unwrap();
+    let output = through_shell(&home, "exec \"$0\" attach $$").output().unwrap();
     let done = Done { code: output.status.code(), err: String::from_utf8_lossy(&output.stderr).into_owned() };
     assert_says(&done, 1, &["is this very program, which cannot tell of its own end", "hint: "]);
 

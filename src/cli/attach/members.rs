@@ -8,7 +8,6 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::super::run::lines::trouble;
-use super::super::run::naming::command_line;
 use super::super::run::{Teller, say};
 use super::super::watch_args::WatchArgs;
 use super::outcome_of;
@@ -60,9 +59,10 @@ impl Members {
         &self.attempt_id
     }
 
-    /// How many members there are to be, where somebody said so.
-    pub fn world_size(&self) -> Option<u32> {
-        self.world_size
+    /// How many there are to be, itself included, as the first process was told: a launcher is not one
+    /// of those that it starts.
+    pub fn world_size_of_first(&self) -> Option<u32> {
+        self.world_size.filter(|_| self.is_empty())
     }
 
     /// Who is watched, in words.
@@ -114,19 +114,20 @@ impl Members {
     }
 
     async fn introduce(&mut self, member: Placed, main: &Teller, args: &WatchArgs) {
-        let Placed { pid, start_ticks, launch, command } = member;
+        let Placed { pid, start_ticks, launch } = member;
         let rank = launch.rank();
         let target = ProbeTarget::Process { pid, start_ticks: Some(start_ticks) };
         let end = self.ends.spawn(async move {
             ((pid, start_ticks, rank), SystemProbe::new().ended(&target, start_ticks, pid).await)
         });
-        // Threads are the first process's: a name says nothing of which member is meant.
+        // Threads are the first process's, since a name says nothing of which member is meant; so is the
+        // command, which is the run's.
         let args = WatchArgs { watch_threads: Vec::new(), ..args.clone() };
         let started = ProcessStarted {
             attempt_id: Some(self.attempt_id.clone()),
             world_size: launch.world_size().or(self.world_size),
             watcher: Watcher::Nobody,
-            ..args.started(command_line(&command))
+            ..args.started(String::new())
         };
         match main.of_member(pid, rank).begin(started).await {
             Ok(()) => {

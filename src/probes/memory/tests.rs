@@ -26,9 +26,11 @@ impl Fakes {
         ))
     }
 
+    /// Counts for a process that was not seen in its group yet.
     fn watch(&self, groups: &str) -> OomWatch {
         let host = Counter::begin(self.0.path().join("vmstat"));
-        OomWatch { groups: Mutex::new(group_in(groups, &self.mounts()).into_iter().collect()), host }
+        let groups = Groups { met: group_in(groups, &self.mounts()).into_iter().collect(), seen: false };
+        OomWatch { groups: Mutex::new(groups), host }
     }
 }
 
@@ -55,6 +57,21 @@ fn only_a_sigkill_beside_a_counter_that_rose_is_blamed_on_memory() {
     }
     std::fs::remove_file(&group).expect("removed");
     assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Probable), "its group is gone");
+}
+
+#[test]
+fn a_kill_elsewhere_on_the_host_is_not_this_process_s() {
+    let fakes = Fakes::new();
+    fakes.write("one/job/memory.oom_control", 3);
+    fakes.write("vmstat", 10);
+    let watch = fakes.watch("4:memory:/job\n");
+    fakes.write("vmstat", 11);
+    assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Probable), "it may have left this group at once");
+    watch.meet(group_in("4:memory:/job\n", &fakes.mounts()));
+    assert_eq!(watch.explain(KILLED).oom, None, "its own group counted none");
+    assert_eq!(watch.explain(BY_SHELL).oom, Some(OomEvidence::Probable), "a shell's child may be anywhere");
+    fakes.write("one/job/memory.oom_control", 4);
+    assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Confirmed));
 }
 
 #[test]
@@ -117,7 +134,7 @@ fn the_group_it_was_last_seen_in_counts() {
     // Somebody else of the session.
     fakes.write("two/session/memory.events", 1);
     fakes.write("vmstat", 1);
-    assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Probable));
+    assert_eq!(watch.explain(KILLED).oom, None);
     fakes.write("two/scope/memory.events", 8);
     assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Confirmed));
     watch.meet(group_in("0::/session\n", &fakes.mounts()));

@@ -85,6 +85,35 @@ async fn follow_as_somebody_else() {
 }
 
 #[test]
+fn a_process_is_followed_once_there_are_descriptors_again() {
+    let me = std::env::current_exe().expect("this program");
+    let script =
+        "ulimit -n 64; exec \"$0\" --ignored --exact --nocapture probes::tests::rights::follow_without_descriptors";
+    let output = Command::new("bash").args(["-c", script]).arg(me).stdin(Stdio::null()).output().expect("bash");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("both were followed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+#[ignore = "the inner part of a_process_is_followed_once_there_are_descriptors_again"]
+async fn follow_without_descriptors() {
+    for probe in BOTH {
+        let target = sleeper();
+        let pid = target.0.id();
+        let (start_ticks, id) = found(probe(), &process(pid)).await;
+        let all: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+        assert!(all.len() < 64, "there is no limit");
+        let follower = tokio::spawn(async move { ended(probe(), &process(pid), start_ticks, id).await });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!follower.is_finished(), "not seen is not dead, and not given up");
+        drop(all);
+        signal(pid, Signal::KILL);
+        assert_eq!(follower.await.expect("an end"), exited(Exit::signal(9)));
+    }
+    println!("both were followed");
+}
+
+#[test]
 fn children_keep_the_limit_of_descriptors_that_the_user_set() {
     // In a process of its own: the limit is the whole process's.
     let me = std::env::current_exe().expect("this program");

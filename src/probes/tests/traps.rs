@@ -248,6 +248,8 @@ async fn a_thread_of_a_process_that_takes_long_to_end_is_told_with_it() {
         followers.push(tokio::spawn(async move { ended(probe(), &thread, start_ticks, id).await }));
     }
     let (start_ticks, id) = found(SystemProbe::new(), &process(init)).await;
+    let whole = tokio::spawn(async move { ended(SystemProbe::new(), &process(init), start_ticks, id).await });
+    tokio::task::yield_now().await;
     signal(init, Signal::KILL);
     // The last one of the two to exit waits for the others of its namespace.
     let one_is_gone = async {
@@ -259,7 +261,7 @@ async fn a_thread_of_a_process_that_takes_long_to_end_is_told_with_it() {
     assert_eq!(assert_lives(SystemProbe::new(), init).await, (start_ticks, id), "it cannot end yet");
     assert!(followers.iter().all(|follower| !follower.is_finished()), "the end of its threads is no news");
     drop(guest.0.stdin.take());
-    assert_eq!(ended(SystemProbe::new(), &process(init), start_ticks, id).await, exited(Exit::signal(9)));
+    assert_eq!(whole.await.expect("an end"), exited(Exit::signal(9)));
     for follower in followers {
         assert_eq!(follower.await.expect("an end"), Sighting::Ended(DeathCause::Gone));
     }
