@@ -105,6 +105,11 @@ impl Engine {
         Ok(self.process()?.status()?.vmrss.context("the kernel does not tell resident memory")? * 1024)
     }
 
+    /// How many descriptors it holds.
+    pub fn descriptors(&self) -> Result<usize> {
+        Ok(self.process()?.fd_count()?)
+    }
+
     /// A connection to its API.
     pub fn connect(&self) -> Result<Http> {
         let stream = TcpStream::connect(self.listen)?;

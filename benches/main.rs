@@ -3,6 +3,7 @@
 //! `cargo bench -- death lateness` measures these parts alone. Nothing here fails for being slow.
 
 mod armed;
+mod attached;
 mod death;
 mod engine;
 mod ingest;
@@ -14,7 +15,7 @@ mod table;
 
 use anyhow::{Result, ensure};
 
-const PARTS: [&str; 4] = ["ingest", "death", "lateness", "armed"];
+const PARTS: [&str; 5] = ["ingest", "death", "lateness", "armed", "attached"];
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
@@ -41,6 +42,9 @@ fn main() -> Result<()> {
     }
     if wanted("armed") {
         rows.extend(armed::measure(rate)?);
+    }
+    if wanted("attached") {
+        rows.extend(attached::measure()?);
     }
     table::print(&rows);
     Ok(())

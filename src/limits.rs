@@ -117,6 +117,11 @@ pub const EXITING_PROCESS_WAIT: Duration = Duration::from_secs(60);
 /// The longest pause between two looks for what a run's process became: members that began, a group
 /// it moved to. Each look reads `/proc` once, so that this costs nothing.
 pub const LOOK_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Between two looks at a pid file that names no living process.
+pub const PID_FILE_INTERVAL: Duration = Duration::from_millis(500);
+/// How long `attach --pid-file` waits for the successor of a process that did not end well: supervisors
+/// restart within seconds, and back off to some minutes.
+pub const SUCCESSOR_WAIT: Duration = Duration::from_secs(600);
 /// Looks, 5 ms apart, at a control group's count of kills for want of memory, where the host's has
 /// risen and the group's has not: the kernel counts both within the kill, so this is ample.
 pub const OOM_COUNTER_TRIES: usize = 10;

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+pub mod attach;
 pub mod check;
 pub mod demo;
 pub mod detach;
@@ -57,6 +58,8 @@ enum Command {
     Run(run::RunArgs),
     /// Follow growing JSONL files and watch the runs that write them
     Tail(tail::TailArgs),
+    /// Watch a process that is already running
+    Attach(attach::AttachArgs),
     /// Show what is watched, or one run
     Status {
         #[command(flatten)]
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Serve => serve::run(config, &env),
         Command::Run(args) if args.detach && !cli.detached => detach::run(&args, config, &env),
         Command::Run(args) => embedded::run(args, config, &env, cli.detached),
+        Command::Attach(args) => attach::run(args, config, &env),
         Command::Tail(args) => tail::run(&args, config, &env),
         Command::Status { args, asked } => match target(asked.url, config, &env) {
             Some(target) => words::block_on(status::run(args, target)),

@@ -4,9 +4,9 @@
 //! the command's start and end told to the engine. Nothing here blocks, ends or slows the command:
 //! trouble with the engine is words on stderr, and the command is waited for all the same.
 
-mod lines;
+pub(in crate::cli) mod lines;
 mod link;
-mod naming;
+pub(in crate::cli) mod naming;
 pub mod scheduler;
 mod scheduler_ask;
 mod socket_link;
@@ -25,6 +25,7 @@ pub(in crate::cli) use lines::told;
 pub use link::{EngineLink, FinishNote, SinkLine, SinkTrust};
 pub use socket_link::{LinkError, SocketLink};
 
+use self::lines::Scope;
 use self::scheduler::Placement;
 use super::watch_args::WatchArgs;
 use crate::clock::Clock;
@@ -108,12 +109,14 @@ pub async fn run_and_tell(args: RunArgs, link: Arc<dyn EngineLink>, clock: Clock
     started(child.pid());
     let began_at = clock.now().moment;
     let placement = args.placement();
-    let teller = Teller { run: Name::from(name.as_str()), host: hostname(), pid: child.pid(), placement, link };
+    let teller = Teller { rank: placement.rank, ..Teller::new(&name, child.pid(), link) };
     // Both: a command that ends at once is introduced all the same, and its start is told first.
     let end = until(child.ended(), keep_noticing(&memory, teller.pid));
-    let ((), outcome) = tokio::join!(teller.introduce(&args), end);
+    let scope = Scope::default();
+    let introduced = teller.introduce(args.started(&placement), (&args.watch, &scope));
+    let ((), outcome) = tokio::join!(introduced, end);
     let runtime = clock.now().moment.since(began_at);
-    let ended = ended(&outcome, scheduler_ask::ask(&teller.placement, &outcome).await);
+    let ended = ended(&outcome, scheduler_ask::ask(&placement, &outcome).await);
     let error = teller.conclude(ended.clone()).await.err();
     let note = tokio::select! {
         note = teller.finish() => note,
@@ -181,29 +184,39 @@ fn exit_code(outcome: &Outcome) -> i32 {
 }
 
 /// Writes a line on stderr. A terminal that is gone must not end the run.
-fn say(line: &str) {
+pub(in crate::cli) fn say(line: &str) {
     if let Err(error) = writeln!(std::io::stderr(), "{line}") {
         tracing::debug!(%error, "stderr cannot be written");
     }
 }
 
-/// Tells the engine, and the user, of one command.
-struct Teller {
+/// Tells the engine, and the user, of one process.
+#[derive(Clone)]
+pub(in crate::cli) struct Teller {
     run: Name,
     host: Name,
     pid: u32,
-    placement: Placement,
+    rank: Option<u32>,
     link: Arc<dyn EngineLink>,
 }
 
 impl Teller {
-    /// The command has begun: tells the engine and writes the opening line.
-    async fn introduce(&self, args: &RunArgs) {
+    /// A teller of the process `pid` of `run`.
+    pub(in crate::cli) fn new(run: &str, pid: u32, link: Arc<dyn EngineLink>) -> Teller {
+        Teller { run: Name::from(run), host: hostname(), pid, rank: None, link }
+    }
+
+    /// A teller of another process of the same run.
+    pub(in crate::cli) fn of_member(&self, pid: u32, rank: Option<u32>) -> Teller {
+        Teller { pid, rank, ..self.clone() }
+    }
+
+    /// The process is there: tells the engine and writes the opening line.
+    pub(in crate::cli) async fn introduce(&self, started: ProcessStarted, watched: (&WatchArgs, &Scope)) {
         let link = Arc::clone(&self.link);
         let sinks = guarded(HELLO_TIMEOUT, async move { link.sinks().await });
-        let event = self.event("process_started", Meaning::ProcessStarted(Box::new(args.started(&self.placement))));
-        let (sinks, told) = tokio::join!(sinks, self.send(event));
-        say(&lines::opening(&self.run, self.pid, &args.watch, sinks.as_deref(), &self.link.describe()));
+        let (sinks, told) = tokio::join!(sinks, self.begin(started));
+        say(&lines::opening(&self.run, self.pid, watched, sinks.as_deref(), &self.link.describe()));
         for trouble in self.link.troubles() {
             say(&lines::trouble(&trouble));
         }
@@ -212,13 +225,18 @@ impl Teller {
         }
     }
 
-    /// The command has ended: tells the engine.
-    async fn conclude(&self, ended: ProcessEnded) -> Result<(), String> {
+    /// Tells the engine that the process is there.
+    pub(in crate::cli) async fn begin(&self, started: ProcessStarted) -> Result<(), String> {
+        self.send(self.event("process_started", Meaning::ProcessStarted(Box::new(started)))).await
+    }
+
+    /// The process has ended: tells the engine.
+    pub(in crate::cli) async fn conclude(&self, ended: ProcessEnded) -> Result<(), String> {
         self.send(self.event("process_ended", Meaning::ProcessEnded(ended))).await
     }
 
     /// Waits for delivery, where that is this program's to wait for: what is left.
-    async fn finish(&self) -> FinishNote {
+    pub(in crate::cli) async fn finish(&self) -> FinishNote {
         let link = Arc::clone(&self.link);
         // The link keeps the limit itself; the second is for one that does not.
         let limit = FINISH_TIMEOUT + Duration::from_secs(1);
@@ -232,13 +250,8 @@ impl Teller {
     }
 
     fn event(&self, series: &str, meaning: Meaning) -> Event {
-        let rank = self.placement.rank;
-        Event {
-            host: Some(Arc::clone(&self.host)),
-            pid: Some(self.pid),
-            rank,
-            ..Event::bare(&self.run, series, meaning)
-        }
+        let (host, pid) = (Some(Arc::clone(&self.host)), Some(self.pid));
+        Event { host, pid, rank: self.rank, ..Event::bare(&self.run, series, meaning) }
     }
 }
 

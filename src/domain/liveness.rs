@@ -203,6 +203,11 @@ impl Exit {
         Exit { signal: Some(signal), ..Exit::default() }
     }
 
+    /// Whether anything is known of how it ended.
+    pub fn is_known(&self) -> bool {
+        self.code.is_some() || self.signal.is_some()
+    }
+
     /// Whether it ended with code 0.
     pub fn is_clean(&self) -> bool {
         self.code == Some(0)

@@ -7,15 +7,19 @@ use crate::limits::NAME_CHARS_MAX;
 /// Variables that place a process in its run, of the first that says it: torchrun and its kin, Open
 /// MPI, MPICH and its kin, Slurm; `LOCAL_RANK` alone where one host is all there is. Slurm comes late,
 /// since a launcher under `srun` has its number of the node and gives its workers numbers of their own.
-const RANKS: [(&str, &str); 5] = [
-    ("RANK", "WORLD_SIZE"),
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
-    ("PMI_RANK", "PMI_SIZE"),
-    ("SLURM_PROCID", "SLURM_NTASKS"),
-    ("LOCAL_RANK", "LOCAL_WORLD_SIZE"),
+const RANKS: [(&str, &[&str]); 5] = [
+    ("RANK", &["WORLD_SIZE"]),
+    ("OMPI_COMM_WORLD_RANK", &["OMPI_COMM_WORLD_SIZE"]),
+    ("PMI_RANK", &["PMI_SIZE"]),
+    (SLURM_RANK, &["SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"]),
+    ("LOCAL_RANK", &["LOCAL_WORLD_SIZE"]),
 ];
+const SLURM_RANK: &str = "SLURM_PROCID";
 /// Which launch it was, beside these.
-const LAUNCHES: [&str; 6] = [
+const LAUNCHES: [&str; 9] = [
+    "ENVIRONMENT",
+    "SLURM_STEP_ID",
+    "SLURM_STEPID",
     "SLURM_JOB_ID",
     "SLURM_ARRAY_JOB_ID",
     "SLURM_ARRAY_TASK_ID",
@@ -40,20 +44,33 @@ impl Launch {
 
     /// By `lookup`, which knows the value of a variable.
     pub fn by(lookup: impl Fn(&str) -> Option<String>) -> Launch {
-        let names = RANKS.iter().flat_map(|(rank, size)| [*rank, *size]).chain(LAUNCHES);
+        let names =
+            RANKS.iter().flat_map(|(rank, sizes)| [*rank].into_iter().chain(sizes.iter().copied())).chain(LAUNCHES);
         let known = names.filter_map(|name| Some((name, lookup(name).filter(|value| !value.is_empty())?)));
         Launch { variables: known.collect() }
     }
 
     /// Which of all it is.
     pub fn rank(&self) -> Option<u32> {
-        RANKS.iter().find_map(|(rank, _)| self.number(rank))
+        self.placed_by().and_then(|(rank, _)| self.number(rank))
     }
 
     /// How many there are, by whoever gave it its rank; of a process without one, by nobody.
     pub fn world_size(&self) -> Option<u32> {
-        let (_, size) = RANKS.iter().find(|(rank, _)| self.number(rank).is_some())?;
-        self.number(size).filter(|size| *size > 0)
+        let (_, sizes) = self.placed_by()?;
+        sizes.iter().find_map(|size| self.number(size)).filter(|size| *size > 0)
+    }
+
+    /// The task of a Slurm array: a run of its own.
+    pub fn array_task(&self) -> Option<u32> {
+        self.number("SLURM_ARRAY_TASK_ID")
+    }
+
+    fn placed_by(&self) -> Option<(&'static str, &'static [&'static str])> {
+        // A batch script stands alone before its whole job, though Slurm calls it task 0 of all.
+        let in_step = self.get("SLURM_STEP_ID").or(self.get("SLURM_STEPID")).is_some();
+        let is_batch = self.get("ENVIRONMENT") == Some("BATCH") && !in_step;
+        RANKS.into_iter().find(|(rank, _)| self.number(rank).is_some() && !(is_batch && *rank == SLURM_RANK))
     }
 
     /// Whether a process with this environment was given a place of its own by the one it came from,
@@ -115,6 +132,13 @@ mod tests {
             ("SLURM_PROCID=1 SLURM_NTASKS=2 RANK=9 WORLD_SIZE=16 LOCAL_RANK=1", Some(9), Some(16)),
             ("SLURM_PROCID=0 SLURM_NTASKS=4 OMPI_COMM_WORLD_RANK=2 OMPI_COMM_WORLD_SIZE=4", Some(2), Some(4)),
             ("PMI_RANK=5 PMI_SIZE=6", Some(5), Some(6)),
+            ("ENVIRONMENT=BATCH SLURM_PROCID=0 SLURM_NTASKS=4", None, None),
+            (
+                "ENVIRONMENT=BATCH SLURM_STEP_ID=0 SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=2 SLURM_NTASKS=4",
+                Some(0),
+                Some(2),
+            ),
+            ("ENVIRONMENT=BATCH SLURM_PROCID=0 RANK=3 WORLD_SIZE=4", Some(3), Some(4)),
             ("LOCAL_RANK=1 LOCAL_WORLD_SIZE=2", Some(1), Some(2)),
             ("RANK=one WORLD_SIZE=2 LOCAL_RANK=1", Some(1), None),
             ("RANK= WORLD_SIZE=2", None, None),

@@ -36,9 +36,40 @@ pub fn uid() -> u32 {
     rustix::process::getuid().as_raw()
 }
 
+/// The kernel's release, as `uname -r` has it.
+pub fn kernel() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// Whether this kernel keeps the exit status of a process for others than its parent
+/// (`PIDFD_INFO_EXIT`, Linux 6.15).
+pub fn keeps_exit_status() -> bool {
+    keeps_exit_status_since(&kernel())
+}
+
+fn keeps_exit_status_since(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= (6, 15))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kernels_since_6_15_keep_the_exit_status() {
+        for (release, keeps) in [
+            ("6.15.0", true),
+            ("6.18.44-fc-v595", true),
+            ("7.0-rc1", true),
+            ("6.14.9", false),
+            ("5.15.0-91-generic", false),
+            ("6", false),
+            ("", false),
+        ] {
+            assert_eq!(keeps_exit_status_since(release), keeps, "{release}");
+        }
+    }
 
     #[test]
     fn the_kernel_answers() {

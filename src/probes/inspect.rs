@@ -6,12 +6,14 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
 
 use super::environ::{Launch, variable};
 use super::process::may_live;
 use super::stat::{StatFile, is_gone};
 use super::sys;
 use crate::domain::liveness::Exit;
+use crate::domain::time::Moment;
 
 /// What can be seen of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,14 @@ pub struct Inspected {
     pub launch: Option<Launch>,
     /// Whether it runs this very program.
     pub is_this_program: bool,
+}
+
+impl Inspected {
+    /// How long it has been running.
+    pub fn age(&self, now: Moment) -> Duration {
+        let started = Moment::from_us(i64::try_from(self.start_ticks).unwrap_or(i64::MAX).saturating_mul(TICK_US));
+        now.since(started)
+    }
 }
 
 /// Why a process cannot be watched.
@@ -76,10 +86,10 @@ pub struct Placed {
     pub start_ticks: u64,
     /// Where it stands.
     pub launch: Launch,
-    /// What it runs.
-    pub command: Vec<OsString>,
 }
 
+/// `CLK_TCK` on every Linux of the last twenty years: start times are in units of 10 ms since boot.
+const TICK_US: i64 = 10_000;
 /// Arguments by which Python's own pools start their workers, the loaders of data among them: they
 /// have what their parent had by then in its environment, and no place of their own.
 const POOL_WORKERS: [&str; 3] = ["--multiprocessing-fork", "from multiprocessing.", "joblib.externals.loky"];
@@ -141,11 +151,8 @@ pub fn placed_below(pid: u32, launch: &Launch) -> Vec<Placed> {
                 continue;
             }
             let own = environ(child).map_or_else(Launch::default, |environ| Launch::in_environ(&environ));
-            if own.is_placed_anew(&from) {
-                let command = command(child);
-                if !is_pool_worker(&command) {
-                    found.push(Placed { pid: child, start_ticks, launch: own.clone(), command });
-                }
+            if own.is_placed_anew(&from) && !is_pool_worker(&command(child)) {
+                found.push(Placed { pid: child, start_ticks, launch: own.clone() });
             }
             // One without a place may be a shell that dropped it: its children are measured by the last that had one.
             rest.push((child, if own.rank().is_some() { own } else { from.clone() }));

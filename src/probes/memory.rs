@@ -2,8 +2,13 @@
 //!
 //! In: a process, when it is first seen, and its exit. Out: the exit with what the counters say of
 //! it. They speak of SIGKILL alone, and of exit code 137, by which a shell passes on that its child
-//! had it. A rise of the process's own control group is proof; a rise of the whole host may have
-//! been anybody's; without a rise nothing is claimed.
+//! had it. The kernel counts each such kill twice, for the host and for the victim's own control
+//! group: a rise of that group is proof, and where it stands still memory was not the cause, whatever
+//! happened to others of the host. Where its group is not known for sure, a rise of the host makes it
+//! probable. Without a rise nothing is claimed.
+
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock};
@@ -26,10 +31,18 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Counts kills for want of memory from its making on.
 #[derive(Debug)]
 pub struct OomWatch {
-    /// The control groups the process was seen in, the last one last.
-    groups: Mutex<Vec<Group>>,
+    groups: Mutex<Groups>,
     /// Of the whole host: the kill may have been anybody's.
     host: Counter,
+}
+
+/// The control groups a process was in.
+#[derive(Debug, Default)]
+struct Groups {
+    /// The last one last.
+    met: Vec<Group>,
+    /// Whether the process itself was seen in the last one, and not only whoever starts it.
+    seen: bool,
 }
 
 /// A control group, by its counters.
@@ -75,8 +88,8 @@ impl OomWatch {
     /// Counts for a child that is about to be started: until it is seen elsewhere
     /// ([`OomWatch::notice`]) its group is this program's.
     pub fn of_child() -> OomWatch {
-        let groups = Mutex::new(group_of("self").into_iter().collect());
-        OomWatch { groups, host: Counter::begin(VMSTAT.into()) }
+        let groups = Groups { met: group_of("self").into_iter().collect(), seen: false };
+        OomWatch { groups: Mutex::new(groups), host: Counter::begin(VMSTAT.into()) }
     }
 
     /// Counts for the process `pid`.
@@ -130,7 +143,7 @@ impl OomWatch {
             return Look::Settled(None);
         }
         let groups = self.groups();
-        let group = groups.last();
+        let group = groups.met.last();
         let (own, below) = match group {
             Some(group) => (group.own.rose(), group.below.as_ref().and_then(Counter::rose)),
             None => (None, None),
@@ -141,6 +154,10 @@ impl OomWatch {
         match self.host.rose() {
             // The host counts every kill at once, so there was none.
             Some(false) => Look::Settled(None),
+            // Somebody else's, unless the group's count is on its way. What a shell started may be anywhere.
+            Some(true) if own == Some(false) && groups.seen && !by_shell => {
+                Look::Open(below.filter(|rose| *rose).map(|_| OomEvidence::Probable))
+            }
             Some(true) => Look::Open(Some(OomEvidence::Probable)),
             None if group.is_none() => Look::Settled(None),
             None => Look::Open(below.filter(|rose| *rose).map(|_| OomEvidence::Probable)),
@@ -150,17 +167,18 @@ impl OomWatch {
     fn meet(&self, group: Option<Group>) {
         let Some(group) = group else { return };
         let mut groups = self.groups();
-        match groups.iter().position(|known| known.own.file == group.own.file) {
+        groups.seen = true;
+        match groups.met.iter().position(|known| known.own.file == group.own.file) {
             // Its numbers of then are the ones to compare with.
             Some(place) => {
-                let known = groups.remove(place);
-                groups.push(known);
+                let known = groups.met.remove(place);
+                groups.met.push(known);
             }
-            None => groups.push(group),
+            None => groups.met.push(group),
         }
     }
 
-    fn groups(&self) -> MutexGuard<'_, Vec<Group>> {
+    fn groups(&self) -> MutexGuard<'_, Groups> {
         self.groups.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
@@ -252,159 +270,4 @@ fn kills(file: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(file).ok()?;
     let number = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
     Some(number("oom_kill ")?.saturating_add(number("oom_group_kill ").unwrap_or(0)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Counters in a folder of the test's own.
-    struct Fakes(tempfile::TempDir);
-
-    impl Fakes {
-        fn new() -> Fakes {
-            Fakes(tempfile::tempdir().expect("a folder"))
-        }
-
-        fn write(&self, name: &str, kills: u64) -> PathBuf {
-            let file = self.0.path().join(name);
-            std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
-            std::fs::write(&file, format!("oom 1\noom_kill_disable 0\noom_kill {kills}\n")).expect("a file");
-            file
-        }
-
-        fn mounts(&self) -> Vec<Mount> {
-            let point = self.0.path().display();
-            mounts(&format!(
-                "41 31 0:38 / {point}/two rw,relatime - cgroup2 cgroup2 rw\n\
-                 35 31 0:32 / {point}/one rw,relatime shared:9 - cgroup cgroup rw,memory\n\
-                 36 31 0:33 / {point}/devices rw,relatime - cgroup cgroup rw,devices\n"
-            ))
-        }
-
-        fn watch(&self, groups: &str) -> OomWatch {
-            let host = Counter::begin(self.0.path().join("vmstat"));
-            OomWatch { groups: Mutex::new(group_in(groups, &self.mounts()).into_iter().collect()), host }
-        }
-    }
-
-    const KILLED: Exit = Exit { signal: Some(SIGKILL), code: None, core: false, oom: None };
-    const BY_SHELL: Exit = Exit { code: Some(CODE_OF_SIGKILL), signal: None, core: false, oom: None };
-
-    #[test]
-    fn only_a_sigkill_beside_a_counter_that_rose_is_blamed_on_memory() {
-        let fakes = Fakes::new();
-        let group = fakes.write("one/job/memory.oom_control", 3);
-        fakes.write("vmstat", 10);
-        let watch = fakes.watch("4:memory:/job\n");
-        assert_eq!(watch.explain(KILLED).oom, None);
-        fakes.write("vmstat", 11);
-        for exit in [KILLED, BY_SHELL] {
-            assert_eq!(watch.explain(exit).oom, Some(OomEvidence::Probable));
-        }
-        fakes.write("one/job/memory.oom_control", 4);
-        for exit in [KILLED, BY_SHELL] {
-            assert_eq!(watch.explain(exit).oom, Some(OomEvidence::Confirmed));
-        }
-        for exit in [Exit::signal(15), Exit::code(1), Exit::code(0), Exit::default()] {
-            assert_eq!(watch.explain(exit), exit);
-        }
-        std::fs::remove_file(&group).expect("removed");
-        assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Probable), "its group is gone");
-    }
-
-    #[test]
-    fn without_any_counter_nothing_is_claimed() {
-        let fakes = Fakes::new();
-        assert_eq!(fakes.watch("").explain(KILLED), KILLED);
-        // A group whose counter stands still, on a host that tells nothing.
-        fakes.write("one/job/memory.oom_control", 3);
-        assert_eq!(fakes.watch("4:memory:/job\n").explain(KILLED), KILLED);
-    }
-
-    #[tokio::test]
-    async fn a_counter_that_rises_late_is_waited_for() {
-        let fakes = std::sync::Arc::new(Fakes::new());
-        fakes.write("one/job/memory.oom_control", 3);
-        fakes.write("vmstat", 10);
-        let watch = fakes.watch("4:memory:/job\n");
-        fakes.write("vmstat", 11);
-        let late = std::sync::Arc::clone(&fakes);
-        let (explained, ()) = tokio::join!(watch.explain_later(KILLED), async move {
-            tokio::time::sleep(PAUSE * 2).await;
-            late.write("one/job/memory.oom_control", 4);
-        });
-        assert_eq!(explained.oom, Some(OomEvidence::Confirmed));
-    }
-
-    #[test]
-    fn a_kill_in_a_group_below_is_a_shells_child_and_not_the_process_itself() {
-        let fakes = Fakes::new();
-        fakes.write("two/job/memory.events", 5);
-        fakes.write("two/job/memory.events.local", 1);
-        fakes.write("vmstat", 10);
-        let watch = fakes.watch("0::/job\n");
-        fakes.write("two/job/memory.events", 6);
-        fakes.write("vmstat", 11);
-        assert_eq!(watch.explain(BY_SHELL).oom, Some(OomEvidence::Confirmed));
-        assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Probable));
-        fakes.write("two/job/memory.events.local", 2);
-        assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Confirmed));
-    }
-
-    #[test]
-    fn a_group_that_is_killed_as_a_whole_counts() {
-        let fakes = Fakes::new();
-        let file = fakes.write("two/job/memory.events", 5);
-        let watch = fakes.watch("0::/job\n");
-        std::fs::write(&file, "oom 1\noom_kill 5\noom_group_kill 1\n").expect("a file");
-        assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Confirmed));
-    }
-
-    #[test]
-    fn the_group_it_was_last_seen_in_counts() {
-        let fakes = Fakes::new();
-        fakes.write("two/session/memory.events", 0);
-        fakes.write("two/scope/memory.events", 7);
-        fakes.write("vmstat", 0);
-        let watch = fakes.watch("0::/session\n");
-        watch.meet(group_in("0::/scope\n", &fakes.mounts()));
-        watch.meet(None);
-        // Somebody else of the session.
-        fakes.write("two/session/memory.events", 1);
-        fakes.write("vmstat", 1);
-        assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Probable));
-        fakes.write("two/scope/memory.events", 8);
-        assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Confirmed));
-        watch.meet(group_in("0::/session\n", &fakes.mounts()));
-        assert_eq!(watch.explain(KILLED).oom, Some(OomEvidence::Confirmed), "counted from when it was first met");
-    }
-
-    #[test]
-    fn the_counter_of_either_version_is_found() {
-        let fakes = Fakes::new();
-        let file = |groups: &str| group_in(groups, &fakes.mounts()).map(|group| group.own.file);
-        let two = fakes.write("two/user.slice/job/memory.events", 0);
-        assert_eq!(file("0::/user.slice/job\n"), Some(two));
-        let one = fakes.write("one/job/memory.oom_control", 0);
-        assert_eq!(file("5:cpu,cpuacct:/job\n4:memory:/job\n0::/\n"), Some(one));
-        for groups in ["0::/elsewhere\n", "0::/../user.slice/job\n", "", "no line\n"] {
-            assert_eq!(file(groups), None, "{groups}");
-        }
-    }
-
-    #[test]
-    fn a_container_has_its_own_group_mounted() {
-        let [mount] = &mounts("9 8 0:3 /docker/a1 /sys/fs/cgroup\\040x ro - cgroup2 cgroup2 rw\n")[..] else {
-            panic!("one mount")
-        };
-        assert_eq!(mount.folder("/docker/a1/job"), Some("/sys/fs/cgroup x/job".into()));
-        assert_eq!(mount.folder("/docker/a1"), Some("/sys/fs/cgroup x/".into()));
-        assert_eq!(mount.folder("/docker/a12"), None);
-    }
-
-    #[test]
-    fn the_kernels_own_counter_is_read() {
-        assert!(kills(Path::new(VMSTAT)).is_some());
-    }
 }

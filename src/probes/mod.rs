@@ -17,7 +17,7 @@ mod thread;
 use async_trait::async_trait;
 
 pub use environ::Launch;
-pub use host::{Host, hostname, uid};
+pub use host::{Host, hostname, keeps_exit_status, kernel, uid};
 pub use inspect::{InspectError, Inspected, Placed, has_thread, inspect, placed_below};
 pub use memory::OomWatch;
 pub use sys::{DescriptorLimit, keep_descriptor_limit, raise_descriptor_limit, restore_descriptor_limit};

@@ -26,7 +26,8 @@ pub(super) async fn look(pid: u32, start_ticks: Option<u64>, follow: Follow) -> 
             Sighting::Ended(attached.cause(pid, start_ticks.unwrap_or(attached.stat.start_ticks)).await)
         }
         Ok(attached) => Sighting::Found { start_ticks: attached.stat.start_ticks, id: pid },
-        Err(sighting) => sighting,
+        Err(Unattached::Seen(sighting)) => sighting,
+        Err(Unattached::Short(error)) => hidden(&error),
     }
 }
 
@@ -42,9 +43,13 @@ pub(super) fn activity(pid: u32, start_ticks: u64) -> Sighting {
 
 /// Waits for the end of the process `pid` that started at `start_ticks`.
 pub(super) async fn ended(pid: u32, start_ticks: u64, follow: Follow) -> Sighting {
-    let mut attached = match attach(pid, Some(start_ticks), follow) {
-        Ok(attached) => attached,
-        Err(sighting) => return sighting,
+    let mut attached = loop {
+        match attach(pid, Some(start_ticks), follow) {
+            Ok(attached) => break attached,
+            Err(Unattached::Seen(sighting)) => return sighting,
+            Err(Unattached::Short(error)) => tracing::debug!(pid, %error, "a process cannot be looked at right now"),
+        }
+        sleep(PROBE_INTERVAL).await;
     };
     let memory = OomWatch::of_process(pid);
     if let Err(sighting) = attached.wait(pid, start_ticks).await {
@@ -79,29 +84,44 @@ struct Attached {
     stat: Stat,
 }
 
+/// Why a process is not held on to.
+enum Unattached {
+    /// This was seen of it.
+    Seen(Sighting),
+    /// Nothing was seen for want of descriptors or memory: a later look may.
+    Short(io::Error),
+}
+
+impl From<Sighting> for Unattached {
+    fn from(sighting: Sighting) -> Unattached {
+        Unattached::Seen(sighting)
+    }
+}
+
 /// Holds on to the process `pid`, if it is the one that started at `start_ticks`.
 ///
 /// The pidfd is opened before the start time is compared: a process that is still itself after
 /// that was so before, hence the descriptor is its own, whatever happens to the pid later.
-fn attach(pid: u32, start_ticks: Option<u64>, follow: Follow) -> Result<Attached, Sighting> {
+fn attach(pid: u32, start_ticks: Option<u64>, follow: Follow) -> Result<Attached, Unattached> {
     let pidfd = match sys::open_process(pid) {
         Ok(pidfd) => Some(pidfd).filter(|_| follow == Follow::Events),
         Err(error) => match error.raw_os_error() {
-            Some(libc::ESRCH) => return Err(gone(start_ticks)),
+            Some(libc::ESRCH) => return Err(gone(start_ticks).into()),
             // There is no process of this pid, only a thread of another one.
-            Some(libc::EINVAL | libc::ENOENT) => return Err(start_ticks.map_or(gone(None), |_| replaced())),
+            Some(libc::EINVAL | libc::ENOENT) => return Err(start_ticks.map_or(gone(None), |_| replaced()).into()),
             _ => None,
         },
     };
     match StatFile::of_process(pid).and_then(|file| file.read()) {
-        Ok(stat) if start_ticks.is_some_and(|start_ticks| start_ticks != stat.start_ticks) => Err(replaced()),
+        Ok(stat) if start_ticks.is_some_and(|start_ticks| start_ticks != stat.start_ticks) => Err(replaced().into()),
         Ok(stat) => Ok(Attached { pidfd, stat }),
-        Err(error) if is_gone(&error) => Err(if lives_unseen(pid, pidfd.as_ref()) {
+        Err(error) if is_gone(&error) => Err(Unattached::Seen(if lives_unseen(pid, pidfd.as_ref()) {
             Sighting::Hidden(UnknownWhy::NoPermission)
         } else {
             gone(start_ticks)
-        }),
-        Err(error) => Err(hidden(&error)),
+        })),
+        Err(error) if is_shortage(&error) => Err(Unattached::Short(error)),
+        Err(error) => Err(hidden(&error).into()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The lines that `run` writes on stderr: one at the start, one at the end.
+//! The lines that `run` and `attach` write on stderr: one at the start, one at the end.
 
 use std::time::Duration;
 
@@ -11,26 +11,43 @@ use crate::domain::ending;
 use crate::domain::event::{ProcessEnded, SchedulerWord};
 use crate::domain::run::format_runtime;
 
+/// What is watched, and what is not, beside what the arguments say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::cli) struct Scope {
+    /// Watched, too.
+    pub watched: Vec<String>,
+    /// Not watched, and why.
+    pub unwatched: Vec<String>,
+    /// Whether the process has no way to send telemetry to the engine.
+    pub is_mute: bool,
+}
+
 /// The opening line: what is watched and what is not, who is told, and by which engine.
 pub(super) fn opening(
     run: &str,
     pid: u32,
-    args: &WatchArgs,
+    (args, scope): (&WatchArgs, &Scope),
     sinks: Result<&[SinkLine], &String>,
     engine: &str,
 ) -> String {
-    let promised = args.promises_telemetry();
-    let threads: String = args.watch_threads.iter().map(|thread| format!(", thread {thread}")).collect();
+    let threads = args.watch_threads.iter().map(|thread| format!("thread {thread}"));
+    let mut watched: Vec<String> =
+        std::iter::once("process".to_owned()).chain(threads).chain(scope.watched.iter().cloned()).collect();
+    let mut unwatched = vec![if args.watch_threads.is_empty() { "single threads" } else { "other threads" }.to_owned()];
     let files: Vec<String> = args.metrics.iter().map(|file| file_name(file)).collect();
-    let sent = if files.is_empty() { ", telemetry".to_owned() } else { format!(", telemetry in {}", files.join(", ")) };
-    let (telemetry, unwatched) = match (promised, args.watch_threads.is_empty()) {
-        (true, true) => (sent.as_str(), "not watched: single threads"),
-        (true, false) => (sent.as_str(), "not watched: other threads"),
-        (false, true) => (", telemetry if it sends any", "not watched: single threads, a hang without telemetry"),
-        (false, false) => (", telemetry if it sends any", "not watched: other threads, a hang without telemetry"),
-    };
+    match (args.promises_telemetry(), scope.is_mute) {
+        _ if !files.is_empty() => watched.push(format!("telemetry in {}", files.join(", "))),
+        (true, _) => watched.push("telemetry".to_owned()),
+        (false, false) => watched.push("telemetry if it sends any".to_owned()),
+        (false, true) => unwatched.push("telemetry (it has no way to this engine)".to_owned()),
+    }
+    if !args.promises_telemetry() {
+        unwatched.push("a hang without telemetry".to_owned());
+    }
+    unwatched.extend(scope.unwatched.iter().cloned());
     let told = told(sinks);
-    format!("runwatch: {run} (pid {pid}); watched: process{threads}{telemetry}; {unwatched}; {told}; {engine}")
+    let (watched, unwatched) = (watched.join(", "), unwatched.join(", "));
+    format!("runwatch: {run} (pid {pid}); watched: {watched}; not watched: {unwatched}; {told}; {engine}")
 }
 
 /// Who is told.
@@ -43,7 +60,7 @@ pub(in crate::cli) fn told(sinks: Result<&[SinkLine], &String>) -> String {
 }
 
 /// The closing line: the run's state, how long it ran, how it ended, and what is still to be told.
-pub(super) fn closing(
+pub(in crate::cli) fn closing(
     run: &str,
     ended: &ProcessEnded,
     runtime: Duration,
@@ -51,7 +68,9 @@ pub(super) fn closing(
     note: &FinishNote,
 ) -> String {
     let mut line = format!("runwatch: {run} {} after {}", state(ended), format_runtime(runtime, false));
-    if !ended.exit.is_clean() {
+    if !ended.exit.is_known() {
+        line.push_str(" (its exit status could not be read)");
+    } else if !ended.exit.is_clean() {
         line.push_str(&format!(" ({})", ended.exit.words()));
     }
     if let Some(left) = ending::still_running(&ended.left) {
@@ -70,7 +89,7 @@ pub(super) fn closing(
 }
 
 /// Something went wrong that is not the command's doing.
-pub(super) fn trouble(what: &str) -> String {
+pub(in crate::cli) fn trouble(what: &str) -> String {
     format!("runwatch: {what}")
 }
 

@@ -50,7 +50,7 @@ const SECRET_WORDS: &[&str] = &["key", "token", "secret", "passw", "credential",
 const REDACTED: &str = "***";
 
 /// `<user>/<script stem>`: the name under which a run is known from one night to the next.
-pub(super) fn default_name(user: &str, command: &[OsString]) -> String {
+pub(in crate::cli) fn default_name(user: &str, command: &[OsString]) -> String {
     let stem = command.split_first().and_then(|(program, args)| script_stem(program, args));
     let name = format!("{user}/{}", stem.unwrap_or_else(|| "run".to_owned()));
     name.chars().map(|c| if c.is_control() { '_' } else { c }).take(RUN_NAME_CHARS_MAX).collect()
@@ -66,10 +66,13 @@ pub(super) fn launches_members(command: &[OsString]) -> bool {
 
 /// The user's name: `USER`, `LOGNAME`, the password file's, or `uid1000`.
 pub(super) fn user_name(uid: u32) -> String {
-    ["USER", "LOGNAME"]
-        .into_iter()
-        .filter_map(|variable| std::env::var(variable).ok())
-        .find(|name| !name.is_empty())
+    let told = ["USER", "LOGNAME"].into_iter().filter_map(|variable| std::env::var(variable).ok());
+    name_of_user(told.into_iter().find(|name| !name.is_empty()), uid)
+}
+
+/// The name of the user `uid`, whose environment may have told it.
+pub(in crate::cli) fn name_of_user(told: Option<String>, uid: u32) -> String {
+    told
         // A system without that file has no names to offer.
         .or_else(|| named_in_passwd(&std::fs::read_to_string("/etc/passwd").unwrap_or_default(), uid))
         .unwrap_or_else(|| format!("uid{uid}"))
@@ -161,7 +164,7 @@ fn stem(script: &OsStr) -> Option<String> {
 }
 
 /// The command as a shell would read it, without the values of arguments that sound like secrets.
-pub(super) fn command_line(command: &[OsString]) -> String {
+pub(in crate::cli) fn command_line(command: &[OsString]) -> String {
     let mut line = String::new();
     let mut hide_next = false;
     for arg in command {

@@ -2,7 +2,7 @@
 //!
 //! One task keeps the connection: it writes each line at once, takes the answers in the order of
 //! the lines, and, when the connection is lost, comes back with growing pauses, says hello, says
-//! again that the command has begun, and repeats what was not answered.
+//! again which processes have begun, and repeats what was not answered.
 
 mod connection;
 mod keeper;
@@ -18,14 +18,14 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use self::connection::Connection;
-use self::keeper::{Keeper, Line};
+use self::keeper::{Keeper, Line, Word};
 use self::wire::Greeting;
 use super::{EngineLink, FinishNote, SinkLine};
 use crate::cli::followed;
 use crate::domain::event::{Event, Meaning};
 use crate::sources::tail::{TailAnswer, TailRequest};
 
-/// Lines under way at once. A run sends two in its life.
+/// Lines under way at once. A process has two in its life.
 const LINES_MAX: usize = 8;
 
 /// Why there is no link to an engine.
@@ -117,9 +117,12 @@ impl EngineLink for SocketLink {
     async fn send(&self, event: Event) -> Result<(), String> {
         let text = wire::line(&event).ok_or("only the begin and end of a process go over this socket")?;
         let (answer, answered) = oneshot::channel();
-        let repeat = matches!(event.meaning, Meaning::ProcessStarted(_));
+        let word = match event.meaning {
+            Meaning::ProcessStarted(_) => Word::Begins(event.pid),
+            _ => Word::Ends(event.pid),
+        };
         let closed = || "the connection to the engine is closed".to_owned();
-        self.lines.send(Line { text, repeat, answer: Some(answer) }).await.map_err(|_| closed())?;
+        self.lines.send(Line { text, word, answer: Some(answer) }).await.map_err(|_| closed())?;
         answered.await.map_err(|_| closed())?
     }
 

@@ -212,7 +212,8 @@ impl RunHealth {
         let process = self.process_mut(place);
         process.wrapped = false;
         let seen = process.held.take().map_or(now, |(_, since)| now.back_at(since));
-        self.died(place, DeathCause::Exited(ended.exit), seen, now, changed);
+        let cause = if ended.exit.is_known() { DeathCause::Exited(ended.exit) } else { DeathCause::Gone };
+        self.died(place, cause, seen, now, changed);
     }
 
     /// What looks found.

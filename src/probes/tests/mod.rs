@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 mod rights;
 mod threads;
+mod traps;
 
 use super::*;
 use crate::domain::liveness::{DeathCause, Exit, UnknownWhy};

@@ -68,6 +68,7 @@ async fn another_users_death_tells_its_cause_to_nobody_too() {
         println!("skipped: {name}: {text}");
         return;
     }
+    assert!(text.contains("may be signalled: false"), "it is found, though it may not be signalled: {text}");
     // `Gone` where the kernel (before 6.15) keeps no status.
     let told = [exited(Exit::code(9)), Sighting::Ended(DeathCause::Gone)];
     assert!(told.iter().any(|told| text.contains(&format!("as 65534: {told:?}"))), "{text}");
@@ -78,7 +79,38 @@ async fn another_users_death_tells_its_cause_to_nobody_too() {
 async fn follow_as_somebody_else() {
     let pid = std::env::var("RUNWATCH_TEST_PID").ok().and_then(|pid| pid.parse().ok()).expect("a pid");
     let (start_ticks, id) = found(SystemProbe::new(), &process(pid)).await;
+    let kill = rustix::process::test_kill_process(Pid::from_raw(pid as i32).expect("a pid"));
+    println!("may be signalled: {}", kill != Err(rustix::io::Errno::PERM));
     println!("as {}: {:?}", uid(), ended(SystemProbe::new(), &process(pid), start_ticks, id).await);
+}
+
+#[test]
+fn a_process_is_followed_once_there_are_descriptors_again() {
+    let me = std::env::current_exe().expect("this program");
+    let script =
+        "ulimit -n 64; exec \"$0\" --ignored --exact --nocapture probes::tests::rights::follow_without_descriptors";
+    let output = Command::new("bash").args(["-c", script]).arg(me).stdin(Stdio::null()).output().expect("bash");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("both were followed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+#[ignore = "the inner part of a_process_is_followed_once_there_are_descriptors_again"]
+async fn follow_without_descriptors() {
+    for probe in BOTH {
+        let target = sleeper();
+        let pid = target.0.id();
+        let (start_ticks, id) = found(probe(), &process(pid)).await;
+        let all: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+        assert!(all.len() < 64, "there is no limit");
+        let follower = tokio::spawn(async move { ended(probe(), &process(pid), start_ticks, id).await });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!follower.is_finished(), "not seen is not dead, and not given up");
+        drop(all);
+        signal(pid, Signal::KILL);
+        assert_eq!(follower.await.expect("an end"), exited(Exit::signal(9)));
+    }
+    println!("both were followed");
 }
 
 #[test]

@@ -49,7 +49,7 @@ async fn a_process_outlives_its_first_thread() {
 }
 
 /// A thread of this process, named `name`, that ends when it is told to.
-fn thread(name: &str) -> (u32, mpsc::Sender<()>) {
+pub(super) fn thread(name: &str) -> (u32, mpsc::Sender<()>) {
     let (tell, told) = mpsc::channel::<()>();
     let (tid, tid_of) = mpsc::channel();
     let body = move || {

@@ -25,10 +25,19 @@ const NOTES_MAX: usize = 3;
 pub(super) struct Line {
     /// The line, without its end.
     pub text: String,
-    /// Whether an engine that is met anew has to be told again.
-    pub repeat: bool,
+    /// What it says, and of which process.
+    pub word: Word,
     /// Where its answer goes; nowhere for a repetition.
     pub answer: Option<oneshot::Sender<Result<(), String>>>,
+}
+
+/// What a line says of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// It is there: an engine that is met anew has to be told again.
+    Begins(Option<u32>),
+    /// It has ended: once that is known, nothing of it is told again.
+    Ends(Option<u32>),
 }
 
 /// Keeps one connection.
@@ -39,8 +48,8 @@ pub(super) struct Keeper {
     inbox: mpsc::Receiver<Line>,
     /// Not answered yet, oldest first; at most [`LINES_MAX`].
     unanswered: VecDeque<Line>,
-    /// What every engine that is met has to know.
-    repeated: Option<String>,
+    /// What every engine that is met has to know, in the order it was told first.
+    repeated: Vec<(Option<u32>, String)>,
     /// How often something was said of each followed file.
     noted: BTreeMap<String, usize>,
 }
@@ -56,7 +65,7 @@ enum Left {
 impl Keeper {
     /// A keeper of a connection to the engine at `path`.
     pub fn new(path: PathBuf, hello: String, engine: Arc<Mutex<Greeting>>, inbox: mpsc::Receiver<Line>) -> Keeper {
-        Keeper { path, hello, engine, inbox, unanswered: VecDeque::new(), repeated: None, noted: BTreeMap::new() }
+        Keeper { path, hello, engine, inbox, unanswered: VecDeque::new(), repeated: Vec::new(), noted: BTreeMap::new() }
     }
 
     /// Keeps `connection`, and its successors, until the link is dropped.
@@ -83,9 +92,7 @@ impl Keeper {
             tokio::select! {
                 line = self.inbox.recv(), if self.unanswered.len() < LINES_MAX => {
                     let Some(line) = line else { return Left::Done };
-                    if line.repeat {
-                        self.repeated = Some(line.text.clone());
-                    }
+                    self.remember(&line);
                     let written = connection.write(&line.text).await;
                     self.unanswered.push_back(line);
                     if let Err(error) = written {
@@ -109,6 +116,9 @@ impl Keeper {
             Err(error) => Err(format!("the engine answered what cannot be read: {error}")),
         };
         let Some(line) = self.unanswered.pop_front() else { return };
+        if let (Word::Ends(pid), Ok(())) = (line.word, &answer) {
+            self.repeated.retain(|(known, _)| *known != pid);
+        }
         match (line.answer, answer) {
             // A reader that is gone has stopped waiting.
             (Some(reader), answer) => drop(reader.send(answer)),
@@ -150,19 +160,26 @@ impl Keeper {
     }
 
     fn hold(&mut self, line: Line) {
-        if line.repeat {
-            self.repeated = Some(line.text.clone());
-        }
+        self.remember(&line);
         self.unanswered.push_back(line);
     }
 
-    /// An engine is there again: the begin of the command comes first, if it is not to be sent anyway.
+    fn remember(&mut self, line: &Line) {
+        let Word::Begins(pid) = line.word else { return };
+        match self.repeated.iter_mut().find(|(known, _)| *known == pid) {
+            Some((_, text)) => text.clone_from(&line.text),
+            None => self.repeated.push((pid, line.text.clone())),
+        }
+    }
+
+    /// An engine is there again: what began comes first, if it is not to be sent anyway.
     fn meet(&mut self, greeting: Greeting) {
         *self.engine.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = greeting;
-        if let Some(text) = &self.repeated
-            && !self.unanswered.iter().any(|line| line.repeat)
-        {
-            self.unanswered.push_front(Line { text: text.clone(), repeat: true, answer: None });
+        for (pid, text) in self.repeated.iter().rev() {
+            let word = Word::Begins(*pid);
+            if !self.unanswered.iter().any(|line| line.word == word) {
+                self.unanswered.push_front(Line { text: text.clone(), word, answer: None });
+            }
         }
     }
 }

@@ -173,6 +173,27 @@ async fn an_engine_that_comes_back_is_told_again_that_the_command_began() {
 }
 
 #[tokio::test]
+async fn an_engine_that_comes_back_is_told_of_every_process_that_lives() {
+    let engine = Engine::new();
+    let (link, mut met) = engine.link(1).await;
+    let of = |pid: u32, event: Event| Event { pid: Some(pid), rank: Some(pid), ..event };
+    for event in [of(1, started()), of(2, started()), of(3, started()), of(2, ended())] {
+        let (told, ()) = tokio::join!(link.send(event), async {
+            met.read().await;
+            met.write(json!({ "line": 2, "ok": true })).await;
+        });
+        assert_eq!(told, Ok(()));
+    }
+    drop(met);
+    let mut met = engine.meet(2).await;
+    for pid in [1, 3] {
+        let line = met.read().await;
+        assert_eq!((&line["type"], &line["pid"], &line["rank"]), (&"process_started".into(), &pid.into(), &pid.into()));
+    }
+    assert!(timeout(Duration::from_millis(200), met.0.read_line(&mut String::new())).await.is_err(), "nothing more");
+}
+
+#[tokio::test]
 async fn an_engine_that_is_not_there_is_absent() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("engine.sock");
