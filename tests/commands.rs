@@ -1,8 +1,10 @@
 //! The commands of the real binary, as a user types them: what they print, where, and how they end.
 
 use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::process::{Command, Output, Stdio};
 
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
 use serde_json::Value;
 
 use crate::support::{Engine, GENEROUS, Home, Recorder, eventually, find_program};
@@ -117,17 +119,18 @@ fn what_a_run_could_not_deliver_is_delivered_when_the_sink_is_back() {
     let home = Home::new();
     let hook = Recorder::start();
     let address = hook.address();
-    // Nobody listens at first: the hook's own port answers only once the proxy in front of it does.
-    let gate = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let gated = gate.local_addr().unwrap();
+    // Nobody listens at first, on a port that is held all the while, so that it is nobody else's.
+    let gate = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&gate, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let gated = SocketAddr::try_from(getsockname(&gate).unwrap()).unwrap();
     let config = format!("[sinks.hook]\ntype = \"webhook\"\nurl = \"http://{gated}/hook\"\ntimeout = \"1s\"\n");
     std::fs::write(home.path().join("runwatch.toml"), config).unwrap();
-    drop(gate);
     let (code, _, err) = output(&mut home.runwatch(["run", "--name", "left", "--", "sh", "-c", "exit 3"]));
     assert_eq!(code, Some(3));
     assert!(err.contains("hook: 1") && err.contains("sender in the background"), "{err}");
     // The sink comes back, and the sender that was left behind finds it.
-    let gate = std::net::TcpListener::bind(gated).unwrap();
+    listen(&gate, 16).unwrap();
+    let gate = TcpListener::from(gate);
     std::thread::spawn(move || {
         for stream in gate.incoming().flatten() {
             pass_through(stream, address);

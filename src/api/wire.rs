@@ -5,14 +5,16 @@
 //! times are RFC 3339 in UTC. A reader must bear fields it does not know.
 
 mod convert;
+mod incident;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use runwatch_plugin::{Health, OomEvidence, RunState, Severity, Subject};
+use runwatch_plugin::{Health, OomEvidence, RunState, Subject};
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::convert::millis;
+pub use self::incident::{Incident, Incidents};
 
 /// The answer to a body of which something was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -356,46 +358,4 @@ pub struct Alert {
     pub since: Timestamp,
     /// Why.
     pub reason: String,
-}
-
-/// `GET /api/v1/incidents`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Incidents {
-    /// The incidents, newest first.
-    pub incidents: Vec<Incident>,
-}
-
-/// One incident.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Incident {
-    /// Its id.
-    pub id: String,
-    /// The run.
-    pub run: String,
-    /// The run's owner.
-    pub team: String,
-    /// The attempt it last concerned.
-    pub attempt: u32,
-    /// Whether it is open.
-    pub open: bool,
-    /// When it opened.
-    pub opened_at: Timestamp,
-    /// When it last changed.
-    pub changed_at: Timestamp,
-    /// Its worst alert's severity.
-    pub severity: Severity,
-    /// The run's state.
-    pub state: RunState,
-    /// One sentence on it.
-    pub summary: String,
-    /// The unhealthy checks in it.
-    pub alerts: Vec<Alert>,
-    /// Whether the attempt is over.
-    pub fatal: bool,
-    /// Notifications made so far.
-    pub notifications: u32,
-    /// When it closed.
-    pub closed_at: Option<Timestamp>,
-    /// What closed it.
-    pub closed_by: Option<String>,
 }

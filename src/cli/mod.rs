@@ -56,10 +56,10 @@ enum Command {
     Serve,
     /// Run a command and watch it
     Run(run::RunArgs),
-    /// Follow growing JSONL files and watch the runs that write them
-    Tail(tail::TailArgs),
     /// Watch a process that is already running
     Attach(attach::AttachArgs),
+    /// Follow growing JSONL files and watch the runs that write them
+    Tail(tail::TailArgs),
     /// Show what is watched, or one run
     Status {
         #[command(flatten)]
