@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 use runwatch::clock::Clock;
+use runwatch::domain::time::Moment;
 use runwatch::probes::raise_descriptor_limit;
 use rusqlite::{Connection, OpenFlags};
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process};
@@ -149,10 +150,11 @@ pub fn measure() -> Result<Vec<Row>> {
     let (many, few) = (Herd::start(&binary, PROCESSES)?, Herd::start(&binary, DEATHS)?);
     let (full, alone) = (Engine::start("")?, Engine::start("")?);
     let (mut to_full, mut to_alone) = (Line::open(&full)?, Line::open(&alone)?);
+    let began = wall();
     for (at, pid) in many.pids.iter().enumerate() {
         to_full.attach(&format!("many-{at}"), *pid)?;
     }
-    let taken = rest(&full)?;
+    let taken = rest(&full)?.since(began);
     let descriptors = full.descriptors()?;
     ensure!(descriptors >= PROCESSES * (THREADS + 1), "only {descriptors} descriptors are held");
     let (began, before) = (wall(), full.cpu()?);
@@ -178,14 +180,14 @@ pub fn measure() -> Result<Vec<Row>> {
     ])
 }
 
-/// Waits until the engine does nothing any more: how long that took.
-fn rest(engine: &Engine) -> Result<Duration> {
+/// Waits until the engine does nothing any more: since when.
+fn rest(engine: &Engine) -> Result<Moment> {
     let began = wall();
     loop {
         let (before, asked) = (engine.cpu()?, wall());
         std::thread::sleep(Duration::from_millis(500));
         if engine.cpu()? == before {
-            return Ok(asked.since(began));
+            return Ok(asked);
         }
         ensure!(wall().since(began) < REST_MAX, "the engine does not come to rest");
     }

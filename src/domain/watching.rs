@@ -1,12 +1,12 @@
 //! The liveness poller's decisions: what is being looked at, and when to look again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::change::{ProbeObserved, Watch, WatchKey, WatchRequest};
 use super::liveness::{ProbeTarget, Sighting, UnknownWhy};
 use super::names::RunId;
-use super::time::{Moment, Now, earliest};
+use super::time::{Moment, Now};
 
 /// A thread that was named before it began is looked for this often.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -40,10 +40,12 @@ pub enum WatchEffect {
     Report(ProbeObserved),
 }
 
-/// Keeps what is watched.
+/// Keeps what is watched. No input costs more where much is.
 #[derive(Debug, Default)]
 pub struct LivenessMachine {
     watched: BTreeMap<WatchId, Watched>,
+    /// What is to be looked at again, and when.
+    due: BTreeSet<(Moment, WatchId)>,
 }
 
 #[derive(Debug)]
@@ -77,12 +79,11 @@ impl LivenessMachine {
                 self.watch(id(WatchKey::Activity), ProbeTarget::Activity { pid, start_ticks }, None)
             }
             Watch::Nothing => {
-                let (run, attempt) = (request.run, request.attempt);
-                let mine: Vec<WatchId> =
-                    self.watched.keys().filter(|id| id.run == run && id.attempt == attempt).cloned().collect();
-                for id in &mine {
-                    self.watched.remove(id);
-                }
+                // A process comes before all else of its attempt.
+                let all = self.watched.range(id(WatchKey::Process)..).map(|(id, _)| id);
+                let mine = all.take_while(|id| (id.run, id.attempt) == (request.run, request.attempt));
+                let mine: Vec<WatchId> = mine.cloned().collect();
+                mine.iter().for_each(|id| self.forget(id));
                 mine.into_iter().map(WatchEffect::Stop).collect()
             }
         }
@@ -93,7 +94,11 @@ impl LivenessMachine {
         let Some(watched) = self.watched.get_mut(id) else { return Vec::new() };
         let unseen = matches!(sighting, Sighting::Hidden(UnknownWhy::NeverSeen | UnknownWhy::AlreadyGone));
         if unseen && matches!(watched.target, ProbeTarget::NamedThread { .. }) {
-            watched.look_again = Some((now.moment + LOOK_AGAIN).round_up());
+            let again = (now.moment + LOOK_AGAIN).round_up();
+            if let Some(before) = watched.look_again.replace(again) {
+                self.due.remove(&(before, id.clone()));
+            }
+            self.due.insert((again, id.clone()));
         }
         if watched.reported.as_ref() == Some(&sighting) {
             return Vec::new();
@@ -101,7 +106,7 @@ impl LivenessMachine {
         watched.reported = Some(sighting.clone());
         // What it does now is asked once, and anew the next time.
         if matches!(sighting, Sighting::Ended(_)) || id.key == WatchKey::Activity {
-            self.watched.remove(id);
+            self.forget(id);
         }
         let WatchId { run, attempt, key } = id.clone();
         vec![WatchEffect::Report(ProbeObserved { run, attempt, key, sighting })]
@@ -110,10 +115,12 @@ impl LivenessMachine {
     /// Looks that are due.
     pub fn on_deadline(&mut self, now: Now) -> Vec<WatchEffect> {
         let mut effects = Vec::new();
-        for (id, watched) in &mut self.watched {
-            if watched.look_again.is_some_and(|at| at <= now.moment) {
+        while self.due.first().is_some_and(|(at, _)| *at <= now.moment)
+            && let Some((_, id)) = self.due.pop_first()
+        {
+            if let Some(watched) = self.watched.get_mut(&id) {
                 watched.look_again = None;
-                effects.push(look(id, watched));
+                effects.push(look(&id, watched));
             }
         }
         effects
@@ -121,7 +128,7 @@ impl LivenessMachine {
 
     /// When the next look is due.
     pub fn next_deadline(&self) -> Option<Moment> {
-        earliest(self.watched.values().map(|watched| watched.look_again))
+        self.due.first().map(|(at, _)| *at)
     }
 
     /// How many things are watched.
@@ -140,12 +147,19 @@ impl LivenessMachine {
         }
         let mut effects = Vec::new();
         if self.watched.contains_key(&id) {
+            self.forget(&id);
             effects.push(WatchEffect::Stop(id.clone()));
         }
         let watched = Watched { target, start_ticks, look_again: None, reported: None };
         effects.push(look(&id, &watched));
         self.watched.insert(id, watched);
         effects
+    }
+
+    fn forget(&mut self, id: &WatchId) {
+        if let Some(Watched { look_again: Some(at), .. }) = self.watched.remove(id) {
+            self.due.remove(&(at, id.clone()));
+        }
     }
 }
 
@@ -210,7 +224,13 @@ mod tests {
         let mut machine = LivenessMachine::default();
         machine.on_request(named());
         machine.on_request(request(Watch::Process { pid: 9, start_ticks: None }));
+        let other = WatchRequest { attempt: 2, ..named() };
+        machine.on_request(other.clone());
+        let hidden = Sighting::Hidden(UnknownWhy::NeverSeen);
+        machine.on_sighting(&id(), hidden, now(0));
         assert_eq!(machine.on_request(request(Watch::Nothing)).len(), 2);
+        assert_eq!((machine.len(), machine.next_deadline()), (1, None), "another attempt's is still watched");
+        assert_eq!(machine.on_request(WatchRequest { what: Watch::Nothing, ..other }).len(), 1);
         assert!(machine.is_empty());
     }
 }

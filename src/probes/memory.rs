@@ -92,11 +92,14 @@ impl OomWatch {
         OomWatch { groups: Mutex::new(groups), host: Counter::begin(VMSTAT.into()) }
     }
 
-    /// Counts for the process `pid`.
-    pub fn of_process(pid: u32) -> OomWatch {
+    /// Counts for the process `pid`; `None` where it has ended or is about to, so that whatever is
+    /// counted from here on is not its own end.
+    pub fn of_process(pid: u32) -> Option<OomWatch> {
         let watch = OomWatch { groups: Mutex::default(), host: Counter::begin(VMSTAT.into()) };
         watch.notice(pid);
-        watch
+        let stat = StatFile::of_process(pid).and_then(|file| file.read()).ok()?;
+        // A leader may be gone for long before the last of its threads.
+        (!stat.is_leaving() || stat.threads > 1).then_some(watch)
     }
 
     /// Looks which group the process `pid` is in by now: `systemd-run`, `srun` and their kin move

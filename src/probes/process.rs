@@ -56,7 +56,10 @@ pub(super) async fn ended(pid: u32, start_ticks: u64, follow: Follow) -> Sightin
         return sighting;
     }
     Sighting::Ended(match attached.cause(pid, start_ticks).await {
-        DeathCause::Exited(exit) => DeathCause::Exited(memory.explain_later(exit).await),
+        DeathCause::Exited(exit) => DeathCause::Exited(match memory {
+            Some(memory) => memory.explain_later(exit).await,
+            None => exit,
+        }),
         other => other,
     })
 }
