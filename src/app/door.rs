@@ -1,6 +1,6 @@
 //! The doors of an engine: the way in, and the way to look.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,13 +9,14 @@ use tokio::sync::{Notify, Semaphore};
 use super::Parts;
 use crate::actors::outlet::Outlet;
 use crate::clock::Clock;
-use crate::domain::event::EventBatch;
+use crate::domain::event::{EventBatch, Meaning};
 use crate::domain::incident::Incident;
 use crate::domain::status::{RunView, StatusView};
 use crate::domain::team::SinkKey;
 use crate::limits::BATCHES_IN_FLIGHT_MAX;
 use crate::messages::{GetRuns, GetStatus, IngestBatch};
 use crate::ports::{Board, IncidentQuery, Intake, IntakeError, Journal, JournalError, Origin, Taken};
+use crate::sources::socket::Senders;
 
 /// The way into an engine, and the way to look at it; the same through every rebuild.
 pub struct Door {
@@ -23,6 +24,7 @@ pub struct Door {
     permits: Arc<Semaphore>,
     clock: Clock,
     journal: Arc<dyn Journal>,
+    senders: OnceLock<Arc<Senders>>,
     pub(super) settled: Arc<Notify>,
     empty: StatusView,
 }
@@ -54,8 +56,24 @@ impl Door {
             permits: Arc::new(Semaphore::new(BATCHES_IN_FLIGHT_MAX)),
             clock: parts.clock,
             journal: parts.journal.clone(),
+            senders: OnceLock::new(),
             settled,
             empty: StatusView::not_ready(now, "the engine is being built"),
+        }
+    }
+
+    /// The end of a process is taken when none of `senders` has anything to say any more.
+    pub(super) fn hear_out(&self, senders: Arc<Senders>) {
+        // There is one socket, so there is one set of them.
+        let _already = self.senders.set(senders);
+    }
+
+    /// Waits until the processes whose end the batch tells have been read to their last line.
+    async fn last_lines(&self, batch: &EventBatch) {
+        let Some(senders) = self.senders.get() else { return };
+        let ends = batch.events.iter().filter(|event| matches!(event.meaning, Meaning::ProcessEnded(_)));
+        for pid in ends.filter_map(|event| event.pid) {
+            senders.gone(pid).await;
         }
     }
 
@@ -105,6 +123,7 @@ impl Door {
 #[async_trait]
 impl Intake for Door {
     async fn ingest(&self, _origin: Origin, batch: EventBatch) -> Result<Taken, IntakeError> {
+        self.last_lines(&batch).await;
         let Ok(_permit) = self.permits.clone().try_acquire_owned() else { return Err(IntakeError::Full) };
         let at = self.clock.now();
         let Some(outlets) = self.outlets() else { return Err(IntakeError::Closed) };

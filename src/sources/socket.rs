@@ -9,6 +9,7 @@ mod connection;
 mod hello;
 mod path;
 mod replies;
+mod senders;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use crate::limits;
 use crate::ports::{Board, Intake};
 
 pub use self::hello::{Hello, HelloAnswer, HelloInfo, HelloSink, PROTOCOL};
+pub use self::senders::Senders;
 
 use self::connection::Connection;
 use self::path::SocketFile;
@@ -93,6 +95,7 @@ struct Door {
     intake: Arc<dyn Intake>,
     board: Arc<dyn Board>,
     info: Arc<HelloInfo>,
+    senders: Arc<Senders>,
     stop: CancellationToken,
 }
 
@@ -109,18 +112,24 @@ impl SocketServer {
         info: HelloInfo,
     ) -> Result<SocketServer, SocketError> {
         let (listener, file) = path::claim(path)?;
+        let senders = Arc::new(Senders::of(&listener));
         let listener = UnixListener::from_std(listener).map_err(|source| SocketError::Io {
             action: "listen on",
             path: path.to_owned(),
             source,
         })?;
-        let door = Door { intake, board, info: Arc::new(info), stop: CancellationToken::new() };
+        let door = Door { intake, board, info: Arc::new(info), senders, stop: CancellationToken::new() };
         Ok(SocketServer { listener, file, door })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         self.file.path()
+    }
+
+    /// Which processes have a connection open.
+    pub fn senders(&self) -> Arc<Senders> {
+        Arc::clone(&self.door.senders)
     }
 
     /// Serves until `stop`. Then batches that are under way are finished, no more is read, and the
