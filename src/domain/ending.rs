@@ -32,7 +32,7 @@ impl Ending {
         // A scheduler's word is better than what a status most often means.
         let cause = match self.scheduler {
             Some(word) => scheduled(word, exit),
-            None => exit.and_then(|exit| likely(exit)),
+            None => exit.and_then(likely),
         };
         if let Some(cause) = cause {
             reason.push_str(": ");

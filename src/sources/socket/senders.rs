@@ -97,14 +97,11 @@ impl Drop for Present {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn the_last_connection_of_a_process_is_awaited_and_no_longer_than_a_moment() {
         let senders = Arc::new(Senders::default());
-        let began = Instant::now();
         senders.gone(7).await;
         let (first, second, other) =
             (Senders::enter(&senders, 7), Senders::enter(&senders, 7), Senders::enter(&senders, 8));
@@ -118,9 +115,8 @@ mod tests {
         assert!(!waiting.is_finished());
         drop(second);
         waiting.await.expect("it is gone");
-        assert_eq!(began.elapsed(), Duration::from_millis(20));
+        assert!(timeout(LAST_LINES_WAIT / 2, senders.gone(8)).await.is_err(), "it may say something yet");
         senders.gone(8).await;
-        assert_eq!(began.elapsed(), Duration::from_millis(20) + LAST_LINES_WAIT);
         drop(other);
     }
 }
