@@ -12,13 +12,18 @@ mod lines;
 mod machines;
 mod measure;
 mod table;
+mod wrapper;
 
 use anyhow::{Result, ensure};
 
-const PARTS: [&str; 5] = ["ingest", "death", "lateness", "armed", "attached"];
+const PARTS: [&str; 6] = ["ingest", "death", "lateness", "armed", "attached", "wrapper"];
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    if asked.first().is_some_and(|asked| asked == wrapper::SPIN) {
+        wrapper::spin();
+        return Ok(());
+    }
     let unknown = asked.iter().find(|part| !PARTS.contains(&part.as_str()));
     ensure!(unknown.is_none(), "there is no part {unknown:?}: the parts are {}", PARTS.join(", "));
     let wanted = |part: &str| {
@@ -45,6 +50,9 @@ fn main() -> Result<()> {
     }
     if wanted("attached") {
         rows.extend(attached::measure()?);
+    }
+    if wanted("wrapper") {
+        rows.extend(wrapper::measure()?);
     }
     table::print(&rows);
     Ok(())

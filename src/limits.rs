@@ -132,6 +132,9 @@ pub const CANCEL_WINDOW: Duration = Duration::from_secs(600);
 pub const COMMAND_CHARS_MAX: usize = 2000;
 /// Processes that a run left behind, listed in a message; more than a person would look at one by one.
 pub const LEFTOVERS_MAX: usize = 32;
+/// How long the last lines of a process that has ended may take to be read before its end is judged;
+/// its own connections close with it, and only its children can hold one open.
+pub const LAST_LINES_WAIT: Duration = Duration::from_millis(250);
 /// How long processes that a run left behind may take to go by themselves before they are listed: a
 /// worker that saw its parent go is gone within milliseconds.
 pub const LEFTOVERS_WAIT: Duration = Duration::from_millis(500);

@@ -1,7 +1,7 @@
 //! The doors of an engine: the way in, and the way to look.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,7 +10,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::Parts;
 use crate::actors::outlet::Outlet;
 use crate::clock::Clock;
-use crate::domain::event::EventBatch;
+use crate::domain::event::{EventBatch, Meaning};
 use crate::domain::following::FileMark;
 use crate::domain::incident::Incident;
 use crate::domain::names::Name;
@@ -19,6 +19,7 @@ use crate::domain::team::SinkKey;
 use crate::limits::BATCHES_IN_FLIGHT_MAX;
 use crate::messages::{GetMark, GetRuns, GetStatus, IngestBatch};
 use crate::ports::{Board, IncidentQuery, Intake, IntakeError, Journal, JournalError, Origin, Taken};
+use crate::sources::socket::Senders;
 
 /// The way into an engine, and the way to look at it; the same through every rebuild.
 pub struct Door {
@@ -26,6 +27,7 @@ pub struct Door {
     permits: Arc<Semaphore>,
     clock: Clock,
     journal: Arc<dyn Journal>,
+    senders: OnceLock<Arc<Senders>>,
     pub(super) settled: Arc<Notify>,
     empty: StatusView,
     lives: AtomicU64,
@@ -59,9 +61,25 @@ impl Door {
             permits: Arc::new(Semaphore::new(BATCHES_IN_FLIGHT_MAX)),
             clock: parts.clock,
             journal: parts.journal.clone(),
+            senders: OnceLock::new(),
             settled,
             empty: StatusView::not_ready(now, "the engine is being built"),
             lives: AtomicU64::new(0),
+        }
+    }
+
+    /// The end of a process is taken when none of `senders` has anything to say any more.
+    pub(super) fn hear_out(&self, senders: Arc<Senders>) {
+        // There is one socket, so there is one set of them.
+        let _already = self.senders.set(senders);
+    }
+
+    /// Waits until the processes whose end the batch tells have been read to their last line.
+    async fn last_lines(&self, batch: &EventBatch) {
+        let Some(senders) = self.senders.get() else { return };
+        let ends = batch.events.iter().filter(|event| matches!(event.meaning, Meaning::ProcessEnded(_)));
+        for pid in ends.filter_map(|event| event.pid) {
+            senders.gone(pid).await;
         }
     }
 
@@ -112,6 +130,7 @@ impl Door {
 #[async_trait]
 impl Intake for Door {
     async fn ingest(&self, _origin: Origin, batch: EventBatch) -> Result<Taken, IntakeError> {
+        self.last_lines(&batch).await;
         let Ok(_permit) = self.permits.clone().try_acquire_owned() else { return Err(IntakeError::Full) };
         let at = self.clock.now();
         let Some(outlets) = self.outlets() else { return Err(IntakeError::Closed) };

@@ -209,6 +209,7 @@ impl Hosted {
                 let _inside = io.enter();
                 let server =
                     SocketServer::bind(path, door.clone(), door.clone(), hello).map_err(HostError::of_socket)?;
+                door.hear_out(server.senders());
                 Some(io.spawn(server.run(stop_sources.clone())))
             }
             None => None,

@@ -9,6 +9,7 @@ mod connection;
 mod hello;
 mod path;
 mod replies;
+mod senders;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use crate::ports::{Board, Intake};
 use crate::sources::tail::Registry;
 
 pub use self::hello::{Hello, HelloAnswer, HelloInfo, HelloSink, PROTOCOL};
+pub use self::senders::Senders;
 
 use self::connection::Connection;
 use self::path::SocketFile;
@@ -95,6 +97,7 @@ struct Door {
     board: Arc<dyn Board>,
     info: Arc<HelloInfo>,
     followed: Arc<Registry>,
+    senders: Arc<Senders>,
     stop: CancellationToken,
 }
 
@@ -111,19 +114,31 @@ impl SocketServer {
         info: HelloInfo,
     ) -> Result<SocketServer, SocketError> {
         let (listener, file) = path::claim(path)?;
+        let senders = Arc::new(Senders::of(&listener));
         let listener = UnixListener::from_std(listener).map_err(|source| SocketError::Io {
             action: "listen on",
             path: path.to_owned(),
             source,
         })?;
-        let door =
-            Door { intake, board, info: Arc::new(info), followed: Arc::default(), stop: CancellationToken::new() };
+        let door = Door {
+            intake,
+            board,
+            info: Arc::new(info),
+            followed: Arc::default(),
+            senders,
+            stop: CancellationToken::new(),
+        };
         Ok(SocketServer { listener, file, door })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         self.file.path()
+    }
+
+    /// Which processes have a connection open.
+    pub fn senders(&self) -> Arc<Senders> {
+        Arc::clone(&self.door.senders)
     }
 
     /// Serves until `stop`. Then batches that are under way are finished, no more is read, and the

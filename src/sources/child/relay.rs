@@ -41,7 +41,7 @@ pub(super) struct Signals {
     noted: Mutex<SignalDelivery<UnixStream, WithOrigin>>,
     /// Readable while there are some.
     wake: UnixStream,
-    /// What is caught: bit N-1 is signal N.
+    /// What is caught and passed on: bit N-1 is signal N.
     mask: u64,
 }
 
@@ -57,7 +57,9 @@ impl Signals {
             CAUGHT.into_iter().chain([SIGCHLD]).filter(|signal| ignored & bit(*signal) == 0).collect();
         let (read, write) = UnixStream::pair()?;
         let wake = read.try_clone()?;
-        let mask = caught.iter().fold(0, |mask, signal| mask | bit(*signal));
+        // An end is waited for by itself; only what is passed on may explain it.
+        let passed = caught.iter().filter(|signal| **signal != SIGCHLD);
+        let mask = passed.fold(0, |mask, signal| mask | bit(*signal));
         let noted = Mutex::new(SignalDelivery::with_pipe(read, write, WithOrigin::default(), caught)?);
         Ok(Signals { noted, wake, mask })
     }

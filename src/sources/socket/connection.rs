@@ -16,6 +16,7 @@ use crate::sources::tail::{TailAnswer, TailDoor, TailRequest, Tails};
 use super::Door;
 use super::hello::{Hello, HelloAnswer};
 use super::replies::{Receipt, Refusal, Replies};
+use super::senders::{Present, Senders};
 
 /// First and longest wait before a batch is offered again to an engine that was full. The engine
 /// answers for a batch within milliseconds; the sender waits in its write.
@@ -40,6 +41,8 @@ pub(super) struct Connection {
     skipping: bool,
     /// The files that the sender has followed.
     tails: Option<Tails>,
+    /// That its process still has something to say.
+    present: Option<Present>,
 }
 
 /// Why a connection ends.
@@ -56,6 +59,7 @@ impl Connection {
         let pid = peer.as_ref().and_then(|peer| peer.pid()).and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
         let uid = peer.as_ref().map(tokio::net::unix::UCred::uid);
         Connection {
+            present: Some(Senders::enter(&door.senders, pid)),
             door,
             stream,
             // A peer that cannot be told is nobody: the uid that owns nothing.
@@ -79,6 +83,8 @@ impl Connection {
         {
             tails.leave().await;
         }
+        // All it had to say has been taken.
+        self.present = None;
         self.replies.write_some(&self.stream);
         if matches!(end, End::Sender) && !self.replies.is_empty() {
             // Whether it reads them is the sender's business.
