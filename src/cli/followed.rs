@@ -89,6 +89,16 @@ pub fn troubles(answers: &[TailAnswer]) -> Vec<String> {
     answers.iter().filter_map(trouble).collect()
 }
 
+/// The answer of an engine that knows nothing of followed files.
+pub fn unknown_to_engine(request: &TailRequest) -> TailAnswer {
+    TailAnswer {
+        path: request.path.clone(),
+        error: Some("the engine that runs is too old to follow files".to_owned()),
+        hint: Some("start it anew with this program's version".to_owned()),
+        ..TailAnswer::default()
+    }
+}
+
 /// `m.jsonl`: the last part of a path.
 pub fn file_name(path: &str) -> String {
     PathBuf::from(path).file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned())
