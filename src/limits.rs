@@ -118,8 +118,12 @@ pub const CANCEL_WINDOW: Duration = Duration::from_secs(600);
 pub const COMMAND_CHARS_MAX: usize = 2000;
 /// Processes that a run left behind, listed in a message; more than a person would look at one by one.
 pub const LEFTOVERS_MAX: usize = 32;
-/// Files followed for one sender, and files whose mark one run keeps: a look at each costs about 5 µs.
-pub const FOLLOWED_FILES_MAX: usize = 256;
+/// Files followed at once, and files whose mark one run keeps. A look at each costs about 5 µs; each
+/// holds a read (64 KiB) while lines come, a line at the most, and nothing while it rests.
+pub const FOLLOWED_FILES_MAX: usize = 512;
+/// Names looked at in one search for files that match a pattern, or for one that was renamed: past
+/// it a pattern begins too high up.
+pub const FOLLOW_NAMES_MAX: usize = 100_000;
 /// How long the end of a run waits for the files that it wrote to be read to their end: they were
 /// read as they grew, so that little is left.
 pub const FOLLOW_DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
