@@ -140,6 +140,12 @@ pub const LAST_LINES_WAIT: Duration = Duration::from_millis(250);
 pub const LEFTOVERS_WAIT: Duration = Duration::from_millis(500);
 /// Files followed for one sender, and files whose mark one run keeps: a look at each costs about 5 µs.
 pub const FOLLOWED_FILES_MAX: usize = 256;
+/// Files followed at once, and files whose mark one run keeps. A look at each costs about 5 µs; each
+/// holds a read (64 KiB) while lines come, a line at the most, and nothing while it rests.
+pub const FOLLOWED_FILES_MAX: usize = 512;
+/// Names looked at in one search for files that match a pattern, or for one that was renamed: past
+/// it a pattern begins too high up.
+pub const FOLLOW_NAMES_MAX: usize = 100_000;
 /// How long the end of a run waits for the files that it wrote to be read to their end: they were
 /// read as they grew, so that little is left.
 pub const FOLLOW_DRAIN_TIMEOUT: Duration = Duration::from_secs(3);

@@ -20,7 +20,9 @@ use runwatch::domain::liveness::{ProbeTarget, Sighting, UnknownWhy};
 use runwatch::domain::team::{NotifyFilter, NotifyRule, Team};
 use runwatch::journal::MemoryJournal;
 use runwatch::ports::{Board, Intake, IntakeError, Origin, Probe};
+use runwatch::sources::tail::{Registry, TailDoor, TailRequest, Tails};
 use runwatch_plugin::{Kind, Notification, Receipt, RunState, Sink, SinkError};
+use tokio_util::sync::CancellationToken;
 
 /// A sink that keeps what it is sent, and answers as it is told.
 #[derive(Default)]
@@ -272,6 +274,43 @@ fn a_stage_that_panics_is_noticed_and_the_engine_built_anew() {
         send(&door, "ppo", Meaning::Telemetry).await;
         pass(100).await;
         assert_eq!(world.pager.told(), [(Kind::Firing, RunState::Lost), (Kind::Resolved, RunState::Running)]);
+        engine.stop().await;
+    });
+}
+
+#[test]
+fn an_engine_that_is_built_anew_reads_followed_files_on_from_what_it_remembers() {
+    night(|| async {
+        let world = World::new();
+        let mut engine = Engine::start(world.parts.clone()).await.unwrap();
+        let (door, registry) = (engine.door(), Arc::new(Registry::default()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ppo.jsonl");
+        let append = |lines: &str| {
+            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path).unwrap();
+            std::io::Write::write_all(&mut file, lines.as_bytes()).unwrap();
+        };
+        let follow = || {
+            let door = TailDoor { intake: door.clone(), board: door.clone(), registry: registry.clone() };
+            let request = TailRequest { path: path.display().to_string(), ..TailRequest::default() };
+            Tails::start(door, Origin::Parent, vec![request], CancellationToken::new())
+        };
+        let (mut tails, _) = follow().await;
+        append(&"{}\n".repeat(10));
+        // Written down by now.
+        pass(6_000).await;
+        append(&"{}\n".repeat(5));
+        pass(1_000).await;
+        assert_eq!(door.runs_named("ppo").await[0].events, 15);
+        engine.abort_stage("aggregator");
+        engine.run(pass(1_000)).await;
+        assert_eq!(door.runs_named("ppo").await[0].events, 10, "what was not written down is forgotten");
+        append("{}\n");
+        assert_eq!(tails.note().await, None, "so the files are read anew from there");
+        let (_tails, answers) = follow().await;
+        assert_eq!(answers[0].error, None);
+        pass(1_000).await;
+        assert_eq!(door.runs_named("ppo").await[0].events, 16);
         engine.stop().await;
     });
 }

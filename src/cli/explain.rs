@@ -105,7 +105,10 @@ fn meaning(run: &wire::Run) -> String {
             }
             None => format!("nothing is wrong: process {}", run.liveness.state),
         },
-        RunState::Waiting => "no event has come yet".to_owned(),
+        RunState::Waiting => match run.freshness.age_s {
+            Some(age_s) => format!("no event has come since we look: the last one, {age_s} s old, is history"),
+            None => "no event has come yet".to_owned(),
+        },
     }
 }
 

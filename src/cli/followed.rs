@@ -1,6 +1,6 @@
 //! What an engine is asked to follow on behalf of a command, and what is said of its answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::sources::tail::{From, Pattern, TailAnswer, TailExpect, TailRequest, is_pattern, run_name};
@@ -48,8 +48,10 @@ pub fn of_command(files: &[String], run: &str, life: &str, before: Before) -> Ve
 /// The files of `runwatch tail`: each a run by its name, or all of them the run `name`.
 pub fn of_tail(files: &[String], name: Option<&str>, expect: &TailExpect) -> Vec<TailRequest> {
     let plain = |file: &&String| !is_glob(Path::new(file));
+    let mut seen = BTreeSet::new();
+    let files: Vec<&String> = files.iter().filter(|file| seen.insert(*file)).collect();
     let mut stems: BTreeMap<String, usize> = BTreeMap::new();
-    for file in files.iter().filter(plain) {
+    for file in files.iter().copied().filter(plain) {
         *stems.entry(run_name(Path::new(file), false)).or_default() += 1;
     }
     let run = |file: &String| {
@@ -67,7 +69,7 @@ pub fn of_tail(files: &[String], name: Option<&str>, expect: &TailExpect) -> Vec
             ..TailRequest::default()
         }
     };
-    files.iter().map(request).collect()
+    files.into_iter().map(request).collect()
 }
 
 /// A file may have a star in its name.
@@ -89,6 +91,16 @@ pub fn troubles(answers: &[TailAnswer]) -> Vec<String> {
     answers.iter().filter_map(trouble).collect()
 }
 
+/// The answer of an engine that knows nothing of followed files.
+pub fn unknown_to_engine(request: &TailRequest) -> TailAnswer {
+    TailAnswer {
+        path: request.path.clone(),
+        error: Some("the engine that runs is too old to follow files".to_owned()),
+        hint: Some("start it anew with this program's version".to_owned()),
+        ..TailAnswer::default()
+    }
+}
+
 /// `m.jsonl`: the last part of a path.
 pub fn file_name(path: &str) -> String {
     PathBuf::from(path).file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned())
@@ -108,6 +120,7 @@ mod tests {
         let some = |name: &str| Some(name.to_owned());
         assert_eq!(names(&["/a/m.jsonl", "/b/x.jsonl"], None), [some("m"), some("x")]);
         assert_eq!(names(&["/a/m.jsonl", "/b/m.jsonl"], None), [some("a/m"), some("b/m")]);
+        assert_eq!(names(&["/a/m.jsonl", "/a/m.jsonl"], None), [some("m")], "one file is one");
         assert_eq!(names(&["/a/m.jsonl", "/b/*.jsonl"], Some("n")), [some("n"), some("n")]);
         assert_eq!(names(&["/a/*/m.jsonl"], None), [None]);
     }

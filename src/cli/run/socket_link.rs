@@ -85,8 +85,13 @@ impl SocketLink {
     /// As for [`SocketLink::connect`].
     pub async fn follow(path: &Path, run: Option<&str>, files: Vec<TailRequest>) -> Result<SocketLink, LinkError> {
         let mute = |error: serde_json::Error| LinkError::Mute { path: path.to_owned(), why: error.to_string() };
+        let asked = files.clone();
         let hello = wire::hello(run, files).map_err(mute)?;
-        let (connection, greeting) = Connection::open(path, &hello).await?;
+        let (connection, mut greeting) = Connection::open(path, &hello).await?;
+        if greeting.tail.len() < asked.len() {
+            // An engine from before files were followed passes over what it does not know.
+            greeting.tail = asked.iter().map(followed::unknown_to_engine).collect();
+        }
         let engine = Arc::new(Mutex::new(greeting));
         let (lines, inbox) = mpsc::channel(LINES_MAX);
         let keeper = Keeper::new(path.to_owned(), hello, Arc::clone(&engine), inbox);

@@ -113,10 +113,11 @@ impl Attempt {
                 self.past = true;
                 self.began = self.began.min(now.moment);
             }
-            _ => {
+            _ if event.meaning.refreshes() => {
                 self.past = false;
-                self.live |= event.meaning.refreshes();
+                self.live = true;
             }
+            _ => {}
         }
     }
 

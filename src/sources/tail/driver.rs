@@ -21,7 +21,6 @@ use super::{Order, TailDoor};
 use crate::domain::event::{Event, EventBatch, Meaning};
 use crate::domain::following::Followed;
 use crate::domain::names::Name;
-use crate::limits::FOLLOWED_FILES_MAX;
 use crate::ports::{IntakeError, Origin};
 
 /// The pause between two looks while nothing comes: first and longest.
@@ -45,6 +44,8 @@ pub(super) struct Driver {
     patterns: Vec<(Arc<Pattern>, TailRequest)>,
     /// The command whose files these are has begun.
     begun: bool,
+    /// Files of a connection that was just lost are waited for.
+    patient: bool,
     bad: BadLines,
 }
 
@@ -68,7 +69,7 @@ impl Driver {
     ) -> Driver {
         let life = door.board.life();
         let (files, patterns, bad) = (Vec::new(), Vec::new(), BadLines::default());
-        Driver { door, origin, stop, notes, life, files, patterns, begun: false, bad }
+        Driver { door, origin, stop, notes, life, files, patterns, begun: false, patient: true, bad }
     }
 
     /// Opens the files, answers, and reads until told to leave or the engine is gone.
@@ -87,6 +88,7 @@ impl Driver {
         }
         // A connection that did not wait for the answer goes on without it.
         answer.send(answers).unwrap_or_default();
+        self.patient = false;
         // The engine's end is told by the end of this task.
         let _gone = self.follow(orders).await;
     }
@@ -206,11 +208,15 @@ impl Driver {
         request: &TailRequest,
         at_first: bool,
     ) -> Result<Option<Trouble>, Gone> {
-        if self.files.len() >= FOLLOWED_FILES_MAX {
-            return Ok(Some(Trouble::TooMany));
-        }
         let run = Name::from(run);
-        let Some(held) = self.door.registry.claim(&run, &path).await else { return Ok(Some(Trouble::Followed)) };
+        let held = match self.door.registry.claim(&run, &path, self.patient).await {
+            Ok(held) => held,
+            Err(trouble) => {
+                // Who was waited for once has not let go.
+                self.patient = false;
+                return Ok(Some(trouble));
+            }
+        };
         let shown: Arc<str> = path.to_string_lossy().into();
         let kept = self.door.board.kept_mark(&run, &shown).await.map_err(|_| Gone)?;
         let life: Option<Arc<str>> = request.life.as_deref().map(Arc::from);

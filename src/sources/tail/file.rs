@@ -16,9 +16,8 @@ use super::reading::{Cut, Reading, sum};
 use super::trouble::Trouble;
 use crate::domain::following::FileMark;
 use crate::domain::names::Name;
+use crate::limits::FOLLOW_NAMES_MAX;
 
-/// Files looked through for one that was renamed while nobody looked.
-const RENAMED_MAX: usize = 4096;
 /// Looks without news at a file that was replaced, before the new one is read: its writer may not
 /// have noticed yet.
 const QUIET_LOOKS: u32 = 2;
@@ -275,7 +274,7 @@ fn renamed(path: &Path, mark: &FileMark) -> Option<Reading> {
     if mark.inode == 0 {
         return None;
     }
-    let entries = std::fs::read_dir(path.parent()?).ok()?.take(RENAMED_MAX).flatten();
+    let entries = std::fs::read_dir(path.parent()?).ok()?.take(FOLLOW_NAMES_MAX).flatten();
     let same = |entry: &std::fs::DirEntry| std::os::unix::fs::DirEntryExt::ino(entry) == mark.inode;
     entries.filter(same).find_map(|entry| {
         let (file, found) = open_regular(&entry.path()).ok()??;

@@ -6,10 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::trouble::Trouble;
-use crate::limits::RUN_NAME_CHARS_MAX;
-
-/// Names looked at in one search: past it a pattern begins too high up.
-const NAMES_MAX: usize = 100_000;
+use crate::limits::{FOLLOW_NAMES_MAX, RUN_NAME_CHARS_MAX};
 
 /// A pattern, taken apart at its separators: a `*` stays within one of them.
 #[derive(Debug)]
@@ -72,7 +69,7 @@ impl Pattern {
 
     /// The regular files that match, in the order of their names.
     pub fn files(&self) -> Vec<PathBuf> {
-        let (mut found, mut left) = (Vec::new(), NAMES_MAX);
+        let (mut found, mut left) = (Vec::new(), FOLLOW_NAMES_MAX);
         walk(&self.base, &self.parts, &mut found, &mut left);
         found.sort();
         found.dedup();

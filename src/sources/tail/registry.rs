@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::trouble::Trouble;
 use crate::domain::names::Name;
+use crate::limits::FOLLOWED_FILES_MAX;
 
 /// A connection that was lost may still be letting go of its files when its successor asks.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -28,8 +30,12 @@ pub(super) struct Held {
 }
 
 impl Registry {
-    /// The right to follow `path` for `run`; `None` if somebody has it.
-    pub(super) async fn claim(self: &Arc<Self>, run: &Name, path: &Path) -> Option<Held> {
+    /// The right to follow `path` for `run`, if there is room and nobody has it; with `patience`
+    /// whoever has it is given a moment to let go.
+    pub(super) async fn claim(self: &Arc<Self>, run: &Name, path: &Path, patience: bool) -> Result<Held, Trouble> {
+        if self.held.lock().unwrap_or_else(PoisonError::into_inner).len() >= FOLLOWED_FILES_MAX {
+            return Err(Trouble::TooMany);
+        }
         let key = (run.clone(), path.to_owned());
         let free = async {
             loop {
@@ -40,8 +46,8 @@ impl Registry {
                 freed.await;
             }
         };
-        timeout(PATIENCE, free).await.ok()?;
-        Some(Held { registry: Arc::clone(self), key })
+        timeout(if patience { PATIENCE } else { Duration::ZERO }, free).await.map_err(|_| Trouble::Followed)?;
+        Ok(Held { registry: Arc::clone(self), key })
     }
 }
 

@@ -194,6 +194,22 @@ async fn an_engine_that_comes_back_is_told_of_every_process_that_lives() {
 }
 
 #[tokio::test]
+async fn an_engine_that_does_not_know_of_files_is_told_of() {
+    let engine = Engine::new();
+    let path = engine.path();
+    let file = TailRequest { path: "/m.jsonl".to_owned(), ..TailRequest::default() };
+    let (link, ()) = tokio::join!(SocketLink::follow(&path, None, vec![file]), async {
+        let (stream, _) = engine.listener.accept().await.expect("a caller");
+        let mut met = Met(BufReader::new(stream));
+        let asked = json!({ "hello": 1, "ack": true, "tail": [{ "path": "/m.jsonl", "from": "kept" }] });
+        assert_eq!(met.read().await, asked);
+        met.write(json!({ "hello": 1, "version": "0.0.1", "pid": 7, "sinks": [] })).await;
+    });
+    let troubles = link.expect("a link").troubles();
+    assert!(troubles[0].starts_with("/m.jsonl is not followed: the engine that runs is too old"), "{troubles:?}");
+}
+
+#[tokio::test]
 async fn an_engine_that_is_not_there_is_absent() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("engine.sock");
