@@ -46,6 +46,8 @@ pub const SERIES_PER_RUN_MAX: usize = 256;
 pub const GROUPS_PER_RUN_MAX: usize = 64;
 /// Members held per run.
 pub const MEMBERS_PER_RUN_MAX: usize = 4096;
+/// How long a name is held for a process that is about to begin under it: `run` begins it at once.
+pub const NAME_HELD: Duration = Duration::from_secs(10);
 /// Named threads watched per run.
 pub const THREADS_PER_RUN_MAX: usize = 256;
 /// Labels per run, and characters in a label's value.

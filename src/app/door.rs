@@ -11,10 +11,11 @@ use crate::actors::outlet::Outlet;
 use crate::clock::Clock;
 use crate::domain::event::EventBatch;
 use crate::domain::incident::Incident;
+use crate::domain::names::Name;
 use crate::domain::status::{RunView, StatusView};
 use crate::domain::team::SinkKey;
 use crate::limits::BATCHES_IN_FLIGHT_MAX;
-use crate::messages::{GetRuns, GetStatus, IngestBatch};
+use crate::messages::{GetRuns, GetStatus, IngestBatch, PromiseName};
 use crate::ports::{Board, IncidentQuery, Intake, IntakeError, Journal, JournalError, Origin, Taken};
 
 /// The way into an engine, and the way to look at it; the same through every rebuild.
@@ -31,6 +32,7 @@ pub struct Door {
 #[derive(Clone)]
 pub(super) struct Outlets {
     pub(super) ingest: Outlet<IngestBatch>,
+    pub(super) names: Outlet<PromiseName>,
     pub(super) status: Outlet<GetStatus>,
     pub(super) runs: Outlet<GetRuns>,
 }
@@ -109,6 +111,13 @@ impl Intake for Door {
         let at = self.clock.now();
         let Some(outlets) = self.outlets() else { return Err(IntakeError::Closed) };
         outlets.ingest.hand_over(IngestBatch { batch, at }).await.map_err(|_| IntakeError::Closed)
+    }
+
+    async fn promise_name(&self, run: Name, attempt_id: Option<String>) -> Name {
+        let at = self.clock.now();
+        let Some(outlets) = self.outlets() else { return run };
+        let asked = PromiseName { run: run.clone(), attempt_id, at };
+        outlets.names.hand_over(asked).await.unwrap_or(run)
     }
 }
 

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::run::{self, EngineLink, FinishNote, RunArgs, SinkLine, SinkTrust, SocketLink};
+use super::run::{self, EngineLink, FinishNote, Launched, RunArgs, SinkLine, SinkTrust, SocketLink};
 use super::{outbox, words};
 use crate::app::{Door, Host, HostPlan, JournalPlace, Undelivered};
 use crate::clock::Clock;
 use crate::config::suggest::advise;
 use crate::config::{Config, Environment};
 use crate::domain::event::{Event, EventBatch};
+use crate::domain::intake::numbered;
 use crate::ports::{Board, Intake, Origin};
 
 /// The exit code of what is this program's own failure.
@@ -32,7 +33,11 @@ pub fn run(args: RunArgs, config: Option<&Path>, env: &Environment) -> ExitCode 
         }
     };
     let name = args.run_name();
-    let found = runtime.block_on(SocketLink::connect(&settings.engine.socket, &name));
+    let found = runtime.block_on(SocketLink::connect_for(
+        &settings.engine.socket,
+        &name,
+        Launched::here().attempt_id.as_deref(),
+    ));
     let code = match found {
         Ok(link) => runtime.block_on(run::run(args, Arc::new(link), Clock::System)),
         Err(error) => {
@@ -68,6 +73,8 @@ struct Carried {
     socket: PathBuf,
     /// Its journal's directory; `None` where it is kept in memory.
     dir: Option<PathBuf>,
+    /// The name under which the run is known: a twin's has its number.
+    run: String,
 }
 
 impl Carried {
@@ -86,7 +93,7 @@ impl Carried {
                 break;
             }
             match start(settings.clone(), JournalPlace::Disk(dir.clone())) {
-                Ok(host) => return Ok(Carried { host, socket, dir: Some(dir) }),
+                Ok(host) => return Ok(Carried { host, socket, dir: Some(dir), run: twin_name(run, twin) }),
                 Err(error) if error.is_in_use() => last = Some(error.to_string()),
                 Err(error) => {
                     last = Some(error.to_string());
@@ -100,7 +107,7 @@ impl Carried {
             "runwatch: {why}; watching without a journal: what is not delivered when this program ends is lost"
         ));
         match start(settings, JournalPlace::Memory) {
-            Ok(host) => Ok(Carried { host, socket, dir: None }),
+            Ok(host) => Ok(Carried { host, socket, dir: None, run: run.to_owned() }),
             Err(error) => {
                 words::error(&error, error.hint());
                 Err(ExitCode::from(OWN_FAILURE))
@@ -110,7 +117,8 @@ impl Carried {
 
     fn link(&self) -> Arc<dyn EngineLink> {
         let durable = self.dir.is_some();
-        Arc::new(InsideLink { door: self.host.door(), socket: self.socket.clone(), durable })
+        let run = self.run.clone();
+        Arc::new(InsideLink { door: self.host.door(), socket: self.socket.clone(), durable, run })
     }
 
     /// Stops the engine; what it did not deliver goes to a sender of its own.
@@ -122,6 +130,14 @@ impl Carried {
             Some(dir) => outbox::spawn(&dir, config),
             None => {}
         }
+    }
+}
+
+/// The name of the `twin`th run of this name that is live at a time, each with an engine of its own.
+fn twin_name(run: &str, twin: usize) -> String {
+    match u32::try_from(twin) {
+        Ok(number) if number > 1 => numbered(run, number).to_string(),
+        _ => run.to_owned(),
     }
 }
 
@@ -148,10 +164,15 @@ struct InsideLink {
     door: Arc<Door>,
     socket: PathBuf,
     durable: bool,
+    run: String,
 }
 
 #[async_trait]
 impl EngineLink for InsideLink {
+    fn run_name(&self) -> Option<&str> {
+        Some(&self.run)
+    }
+
     fn describe(&self) -> String {
         "an engine carried inside, which ends with this host".to_owned()
     }

@@ -4,6 +4,7 @@
 //! the command's start and end told to the engine. Nothing here blocks, ends or slows the command:
 //! trouble with the engine is words on stderr, and the command is waited for all the same.
 
+mod launcher;
 mod lines;
 mod link;
 mod naming;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+pub(super) use launcher::Launched;
 pub use link::{EngineLink, FinishNote, SinkLine, SinkTrust};
 pub use socket_link::{LinkError, SocketLink};
 
@@ -53,7 +55,8 @@ impl RunArgs {
 
     /// What the engine is told of the command when it has begun.
     fn started(&self) -> ProcessStarted {
-        self.watch.started(naming::command_line(&self.command))
+        let Launched { attempt_id, world_size, .. } = Launched::here();
+        ProcessStarted { attempt_id, world_size, ..self.watch.started(naming::command_line(&self.command)) }
     }
 }
 
@@ -67,13 +70,23 @@ pub async fn run(args: RunArgs, link: Arc<dyn EngineLink>, clock: Clock) -> i32 
         say(&lines::trouble(&error));
         return OWN_FAILURE;
     }
-    let name = args.run_name();
+    let asked = args.run_name();
+    let name = link.run_name().unwrap_or(&asked).to_owned();
+    if name != asked {
+        say(&lines::renamed(&asked, &name));
+    }
     let mut child = match Child::spawn(command(&args, &name, link.as_ref()), clock).await {
         Ok(child) => child,
         Err(error) => return not_started(&error),
     };
     let began_at = clock.now().moment;
-    let teller = Teller { run: Name::from(name.as_str()), host: hostname(), pid: child.pid(), link };
+    let teller = Teller {
+        run: Name::from(name.as_str()),
+        host: hostname(),
+        pid: child.pid(),
+        rank: Launched::here().rank,
+        link,
+    };
     // Both: a command that ends at once is introduced all the same, and its start is told first.
     let ((), outcome) = tokio::join!(teller.introduce(&args), child.ended());
     let runtime = clock.now().moment.since(began_at);
@@ -126,6 +139,7 @@ struct Teller {
     run: Name,
     host: Name,
     pid: u32,
+    rank: Option<u32>,
     link: Arc<dyn EngineLink>,
 }
 
@@ -163,7 +177,8 @@ impl Teller {
     }
 
     fn event(&self, series: &str, meaning: Meaning) -> Event {
-        Event { host: Some(Arc::clone(&self.host)), pid: Some(self.pid), ..Event::bare(&self.run, series, meaning) }
+        let (host, pid, rank) = (Some(Arc::clone(&self.host)), Some(self.pid), self.rank);
+        Event { host, pid, rank, ..Event::bare(&self.run, series, meaning) }
     }
 }
 

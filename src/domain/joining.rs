@@ -1,6 +1,10 @@
 //! Whether a process that begins belongs to an attempt that is known: one rule for who finds its run
 //! and for who counts its attempts.
 
+mod roster;
+
+pub(in crate::domain) use roster::Roster;
+
 use super::event::{Event, Meaning, Watcher};
 use super::names::Name;
 

@@ -196,6 +196,11 @@ pub enum Report {
     },
     /// `phase_ended`.
     PhaseEnded,
+    /// The run has this name of its own since an attempt of `of` is live.
+    Twin {
+        /// The name it asked for.
+        of: Name,
+    },
     /// The run went over to another team.
     Moved,
 }

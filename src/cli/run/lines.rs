@@ -57,6 +57,11 @@ pub(super) fn closing(
     line
 }
 
+/// The run has another name than was asked for.
+pub(super) fn renamed(asked: &str, name: &str) -> String {
+    format!("runwatch: {asked} is live already, so this run is known as {name}")
+}
+
 /// Something went wrong that is not the command's doing.
 pub(super) fn trouble(what: &str) -> String {
     format!("runwatch: {what}")

@@ -19,9 +19,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::connection::Connection;
 use self::keeper::{Keeper, Line};
-use self::wire::Greeting;
+use self::wire::{Greeting, hello};
 use super::{EngineLink, FinishNote, SinkLine};
 use crate::domain::event::{Event, Meaning};
+use crate::domain::names::check_name;
+use crate::limits::RUN_NAME_CHARS_MAX;
 
 /// Lines under way at once. A run sends two in its life.
 const LINES_MAX: usize = 8;
@@ -64,6 +66,8 @@ impl LinkError {
 #[derive(Debug)]
 pub struct SocketLink {
     path: PathBuf,
+    /// The name under which the run is known.
+    run: String,
     engine: Arc<Mutex<Greeting>>,
     lines: mpsc::Sender<Line>,
 }
@@ -74,12 +78,21 @@ impl SocketLink {
     /// # Errors
     /// There is none ([`LinkError::Absent`]), it is not this user's, or it does not say hello.
     pub async fn connect(path: &Path, run: &str) -> Result<SocketLink, LinkError> {
-        let (connection, greeting) = Connection::open(path, run).await?;
+        SocketLink::connect_for(path, run, None).await
+    }
+
+    /// The same for one of several processes of the attempt `attempt_id`: all have one name.
+    ///
+    /// # Errors
+    /// As of [`SocketLink::connect`].
+    pub async fn connect_for(path: &Path, run: &str, attempt_id: Option<&str>) -> Result<SocketLink, LinkError> {
+        let (connection, greeting) = Connection::open(path, hello(run, true, attempt_id)).await?;
+        let run = greeting.run.clone().filter(|known| is_name(known)).unwrap_or_else(|| run.to_owned());
         let engine = Arc::new(Mutex::new(greeting));
         let (lines, inbox) = mpsc::channel(LINES_MAX);
-        let keeper = Keeper::new(path.to_owned(), run.to_owned(), Arc::clone(&engine), inbox);
+        let keeper = Keeper::new(path.to_owned(), run.clone(), Arc::clone(&engine), inbox);
         tokio::spawn(keeper.keep(connection));
-        Ok(SocketLink { path: path.to_owned(), engine, lines })
+        Ok(SocketLink { path: path.to_owned(), run, engine, lines })
     }
 
     fn engine(&self) -> Greeting {
@@ -87,8 +100,16 @@ impl SocketLink {
     }
 }
 
+fn is_name(text: &str) -> bool {
+    check_name("run", text, RUN_NAME_CHARS_MAX).is_ok()
+}
+
 #[async_trait]
 impl EngineLink for SocketLink {
+    fn run_name(&self) -> Option<&str> {
+        Some(&self.run)
+    }
+
     fn describe(&self) -> String {
         format!("engine pid {} at {}", self.engine().pid, self.path.display())
     }

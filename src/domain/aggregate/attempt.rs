@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use super::envs::EnvTable;
 use super::feed::Feeds;
-use super::members::MemberTable;
 use super::report;
 use crate::domain::event::{Event, Expect, Meaning, RunStarted};
-use crate::domain::joining::{Known, Relation, Start};
+use crate::domain::joining::{Known, Relation, Roster, Start};
 use crate::domain::names::{Name, RunKey};
 use crate::domain::observation::{AttemptOpened, LastEvent, MemberHeard, NewEnv, RunObserved};
 use crate::domain::run::{RunFacts, SeriesFacts};
@@ -49,7 +48,7 @@ pub(super) struct Attempt {
     pub(super) step: Option<u64>,
     pub(super) episodes: Option<u64>,
     pub(super) skew_us: Option<i64>,
-    pub(super) members: MemberTable,
+    pub(super) members: Roster,
     pub(super) envs: EnvTable,
     pub(super) series: Vec<(Name, Moment, u64)>,
     pub(super) series_hint: usize,
@@ -219,7 +218,7 @@ impl RunEntry {
             step: facts.step,
             episodes: facts.episodes,
             skew_us: facts.skew_s.map(|s| (s * 1e6) as i64),
-            members: MemberTable::restore(facts.members, here, now),
+            members: Roster::restore(facts.members, here, now),
             envs: EnvTable::restore(&facts.groups, now),
             series: facts.series.into_iter().map(|series| (series.series, at(series.last_at), series.events)).collect(),
             feeds: Feeds::with_lost(facts.lost_events),

@@ -5,7 +5,6 @@ mod attempt;
 mod envs;
 mod feed;
 mod lifecycle;
-mod members;
 
 use super::event::{Event, Meaning, Refused};
 use super::intake::AcceptedBatch;
@@ -66,6 +65,11 @@ impl AggregateMachine {
         }
         for (place, (event, run)) in batch.events.iter().zip(&batch.runs).enumerate() {
             self.apply_one(place, *run, event, now, &mut work);
+        }
+        for (run, of) in &batch.twins {
+            if let Some(observed) = work.observed.iter_mut().rfind(|observed| observed.run == *run) {
+                observed.reports.push(Report::Twin { of: of.clone() });
+            }
         }
         for (index, event) in work.last_of {
             let last = evidence(batch, &batch.events[event]);

@@ -13,6 +13,7 @@ mod restore;
 mod run;
 mod threads;
 mod timers;
+mod twin;
 mod verdict;
 
 use std::sync::Arc;

@@ -63,6 +63,7 @@ impl RunHealth {
                 run.status = FreshnessStatus::Live;
             }
             run.rearm_all(now, timers);
+            run.take_up_twin(now);
         }
         // What waits for a time is armed, and what changed by being taken up is told.
         run.finish_input(now, timers, Changed::default(), effects);

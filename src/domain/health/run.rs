@@ -53,6 +53,7 @@ pub(super) struct RunHealth {
     pub(super) process: ProcessHealth,
     pub(super) members: Members,
     pub(super) told_standing: Option<Standing>,
+    pub(super) twin_until: Option<Moment>,
     pub(super) threads: Vec<ThreadHealth>,
     pub(super) finished_at: Option<Moment>,
     pub(super) finishing: bool,
@@ -128,6 +129,7 @@ impl RunHealth {
             process: ProcessHealth::default(),
             members: Members::default(),
             told_standing: None,
+            twin_until: None,
             threads: Vec::new(),
             finished_at: None,
             finishing: false,
@@ -206,6 +208,7 @@ impl RunHealth {
         self.judge_untold(now, changed);
         self.judge_stragglers(now, changed);
         self.judge_fold(now, changed);
+        self.judge_twin(now, changed);
         self.judge_finishing(now, changed);
     }
 
@@ -238,6 +241,7 @@ impl RunHealth {
             Report::Resumed => self.resume(now, timers, changed),
             Report::PhaseStarted { lease } => self.lease(lease.map(|lease| now.moment + lease), now, timers),
             Report::PhaseEnded => self.lease(None, now, timers),
+            Report::Twin { of } => self.twin(&of, now, changed),
             Report::Moved => self.moved(now, changed),
         }
     }
@@ -288,6 +292,7 @@ impl RunHealth {
             self.thread_deadline(),
             self.process_hold_deadline(),
             self.death_deadline(),
+            self.twin_until,
             self.finishing_deadline(),
         ])
     }
@@ -380,18 +385,5 @@ impl RunHealth {
             }
         }
         changed.transitions.push(transition);
-    }
-
-    /// Gives back every slot: the attempt is replaced.
-    pub(super) fn release(&mut self, timers: &mut Timers) {
-        timers.remove(self.freshness_slot);
-        timers.remove(self.chores_slot);
-        for place in &self.envs {
-            timers.remove(place.slot);
-        }
-        for member in &self.members.list {
-            timers.remove(member.slot);
-        }
-        self.envs.clear();
     }
 }

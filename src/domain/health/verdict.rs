@@ -5,6 +5,7 @@ use runwatch_plugin::{Health, Subject};
 use super::HealthEffects;
 use super::members::MemberHealth;
 use super::run::{Changed, RunHealth};
+use super::timers::Timers;
 use crate::domain::change::{Deaths, FoldStep, Standing, StandingChange, Story};
 use crate::domain::check::{Alert, CheckKind};
 use crate::domain::liveness::{DeathCause, Exit, Liveness};
@@ -117,5 +118,18 @@ impl RunHealth {
         if self.told_standing.replace(standing) != Some(standing) {
             effects.standings.push(StandingChange { run: self.id, attempt: self.attempt, standing });
         }
+    }
+
+    /// Gives back every slot: the attempt is replaced.
+    pub(super) fn release(&mut self, timers: &mut Timers) {
+        timers.remove(self.freshness_slot);
+        timers.remove(self.chores_slot);
+        for place in &self.envs {
+            timers.remove(place.slot);
+        }
+        for member in &self.members.list {
+            timers.remove(member.slot);
+        }
+        self.envs.clear();
     }
 }

@@ -230,7 +230,7 @@ impl Connection {
         };
         match understood {
             Ok(()) => {
-                let answer = self.door.info.answer(&*self.door.board.status().await);
+                let answer = self.door.info.answer(self.pinned.as_ref(), &*self.door.board.status().await);
                 self.replies.add(&answer);
             }
             Err(error) => self.replies.offer(&Refusal { line: self.lines, error: &error }),
@@ -245,6 +245,13 @@ impl Connection {
         }
         self.pinned = hello.run.map(Name::from);
         self.ack = hello.ack;
+        if let Some(run) = self.pinned.take() {
+            // A process that is there already finds its run by itself; one to come needs a name now.
+            self.pinned = Some(match hello.begins {
+                true => self.door.intake.promise_name(run, hello.attempt_id).await,
+                false => run,
+            });
+        }
         if hello.watch.is_some() {
             self.watch_peer().await?;
         }

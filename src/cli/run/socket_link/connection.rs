@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::LinkError;
-use super::wire::{Greeting, hello};
+use super::wire::Greeting;
 use crate::limits::{HELLO_TIMEOUT, LIFECYCLE_TIMEOUT, LINE_BYTES_MAX};
 use crate::probes::uid;
 
@@ -21,8 +21,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects to the socket at `path`, if it is this user's, and says hello for `run`.
-    pub async fn open(path: &Path, run: &str) -> Result<(Connection, Greeting), LinkError> {
+    /// Connects to the socket at `path`, if it is this user's, and says `hello`.
+    pub async fn open(path: &Path, hello: String) -> Result<(Connection, Greeting), LinkError> {
         trusted(path)?;
         let mute = |why: String| LinkError::Mute { path: path.to_owned(), why };
         let greeted = async {
@@ -32,7 +32,7 @@ impl Connection {
                 return Err(not_ours(path, format!("user {peer} listens on it, and you are user {}", uid())));
             }
             let mut connection = Connection { stream, unread: Vec::new() };
-            connection.write(&hello(run)).await.map_err(|error| mute(error.to_string()))?;
+            connection.write(&hello).await.map_err(|error| mute(error.to_string()))?;
             let answer = connection.read().await.map_err(|error| mute(error.to_string()))?;
             let greeting: Greeting = serde_json::from_str(&answer).map_err(|_| mute(shortened(&answer)))?;
             match greeting.hello {

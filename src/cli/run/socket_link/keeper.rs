@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::LINES_MAX;
 use super::connection::Connection;
-use super::wire::{Answer, Greeting};
+use super::wire::{Answer, Greeting, hello};
 use crate::limits::RECONNECT_PAUSE_MAX;
 
 /// The first pause before an engine that is gone is tried again: a restart takes about as long.
@@ -122,7 +122,7 @@ impl Keeper {
                     pause = FIRST_PAUSE;
                 }
             }
-            match Connection::open(&self.path, &self.run).await {
+            match Connection::open(&self.path, hello(&self.run, false, None)).await {
                 Ok((connection, greeting)) => {
                     self.meet(greeting);
                     return Some(connection);

@@ -7,9 +7,16 @@ use serde_json::{Value, json};
 use super::super::{SinkLine, SinkTrust};
 use crate::domain::event::{Event, Meaning, SchedulerWord};
 
-/// The first line of a connection.
-pub(super) fn hello(run: &str) -> String {
-    json!({ "hello": 1, "run": run, "ack": true }).to_string()
+/// The first line of a connection: of the first, that a process of the run is about to `begin`.
+pub(super) fn hello(run: &str, begins: bool, attempt_id: Option<&str>) -> String {
+    let mut hello = json!({ "hello": 1, "run": run, "ack": true });
+    if begins {
+        hello["begins"] = true.into();
+    }
+    if let Some(id) = attempt_id {
+        hello["attempt_id"] = id.into();
+    }
+    hello.to_string()
 }
 
 /// The engine's answer to it.
@@ -19,6 +26,9 @@ pub(super) struct Greeting {
     pub hello: u32,
     /// The engine's process.
     pub pid: u32,
+    /// The name under which the run is known there.
+    #[serde(default)]
+    pub run: Option<String>,
     /// Its sinks.
     #[serde(default)]
     pub sinks: Vec<GreetingSink>,
