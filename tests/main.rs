@@ -13,6 +13,7 @@ mod crash;
 mod e2e;
 mod engine;
 mod http;
+mod members;
 mod run;
 mod support;
 mod tidy;

@@ -4,6 +4,7 @@ pub mod check;
 pub mod demo;
 pub mod embedded;
 pub mod explain;
+mod members;
 pub mod outbox;
 mod paint;
 pub mod run;
