@@ -11,6 +11,7 @@ mod member_freshness;
 mod members;
 mod restore;
 mod run;
+mod tally;
 mod threads;
 mod timers;
 mod twin;

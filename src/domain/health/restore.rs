@@ -177,6 +177,6 @@ impl RunHealth {
                 self.members.alerts.insert((alert.check, place), alert.clone());
             }
         }
-        self.recount();
+        self.recount_all();
     }
 }

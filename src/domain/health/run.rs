@@ -329,14 +329,14 @@ impl RunHealth {
         }
         let silent = self.status.health() == Health::Critical;
         let tally = self.members.tally();
-        let member = tally.worst.map(FreshnessStatus::health);
+        let member = tally.worst().map(FreshnessStatus::health);
         match () {
             () if self.finishing => RunState::Finishing,
             () if self.paused.is_some() => RunState::Paused,
             () if self.finished_at.is_some() => RunState::Running,
             () if silent && tally.alive > 0 => RunState::Hung,
             () if silent => RunState::Lost,
-            () if member == Some(Health::Critical) && tally.hangs => RunState::Hung,
+            () if member == Some(Health::Critical) && tally.hangs() => RunState::Hung,
             () if member == Some(Health::Critical) => RunState::Lost,
             () if self.status == FreshnessStatus::Slow || member == Some(Health::Warning) => RunState::Slow,
             () if self.last.is_some() || tally.alive + tally.held > 0 => RunState::Running,
@@ -356,7 +356,7 @@ impl RunHealth {
             key: self.key.clone(),
             attempt: self.attempt,
             state: self.state(),
-            freshness: self.members.tally().worst.map_or(self.status, |worst| worst.max(self.status)),
+            freshness: self.members.tally().worst().map_or(self.status, |worst| worst.max(self.status)),
             bounds: self.bounds,
             startup: self.promised.then_some(self.startup),
             liveness: self.liveness(),

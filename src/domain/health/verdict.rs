@@ -75,7 +75,7 @@ impl RunHealth {
             alerts: self.alerts.len() + self.members.alerts.len(),
             silent_envs: self.silent_envs(),
             members: self.members.tally().speaking as usize,
-            silent_members: self.members.tally().silent as usize,
+            silent_members: self.members.tally().silent() as usize,
             heard: !self.status.health().is_unhealthy(),
             suspect: self.suspect(),
             deaths: self.deaths_told(changed),
@@ -98,7 +98,7 @@ impl RunHealth {
 
     /// The process of the member that is silent longest, while it is alive.
     fn suspect(&self) -> Option<u32> {
-        if !self.members.tally().hangs {
+        if !self.members.tally().hangs() {
             return None;
         }
         let alive = |(place, member): &(u32, &MemberHealth)| {

@@ -114,8 +114,12 @@ impl Night {
 
     /// One event, `ms` into the night.
     fn send(&mut self, ms: i64, event: Event) {
+        self.send_all(ms, EventBatch::of(event));
+    }
+
+    /// Events of one batch, `ms` into the night.
+    fn send_all(&mut self, ms: i64, batch: EventBatch) {
         self.until(ms);
-        let batch = EventBatch::of(event);
         let (batch, refused) = self.intake.take(batch, self.now());
         assert_eq!(refused, []);
         let effects = self.aggregate.apply(&batch, self.now());

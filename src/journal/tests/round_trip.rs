@@ -220,3 +220,16 @@ async fn a_hundred_thousand_environments_are_two_megabytes_at_most() {
     assert!(bytes.await.unwrap() < 2_000_000);
     assert_eq!(journal.recover(1).await.unwrap().runs[0].facts, Some(many));
 }
+
+#[test]
+fn a_verdict_of_before_members_were_judged_is_read() {
+    let written = crate::journal::rows::write_verdict(verdict("ppo", 1, RunState::Running, 1)).unwrap();
+    let mut row: serde_json::Value = serde_json::from_str(&written).unwrap();
+    let object = row.as_object_mut().unwrap();
+    assert!(object.remove("members").is_some() && object.remove("fold_since").is_some());
+    for alert in object["alerts"].as_array_mut().unwrap() {
+        assert!(alert.as_object_mut().unwrap().remove("member").is_some());
+    }
+    let read = crate::journal::rows::read_verdict(row.to_string().as_bytes()).unwrap();
+    assert_eq!((read.members.len(), read.fold_since, read.alerts[0].member.clone()), (0, None, None));
+}
