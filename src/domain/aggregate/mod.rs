@@ -152,7 +152,12 @@ impl AggregateMachine {
         }
         if let Some(because) = opening {
             self.envs -= entry.env_count();
+            let launch = entry.relaunch(event);
             entry.begin(because, now);
+            if let Some(launch) = launch {
+                let index = work.observation(run, &mut entry.attempt);
+                entry.take(&launch, &self.host, now, &mut work.observed[index]);
+            }
         }
         let index = work.observation(run, &mut entry.attempt);
         let observed = &mut work.observed[index];

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::domain::change::{Standing, StandingChange};
 use crate::domain::event::{Event, Meaning, Watcher};
 use crate::domain::freshness::DISCONNECTED;
-use crate::domain::joining::{Known, Relation, Roster, Start};
+use crate::domain::joining::{Keys, Known, Relation, Roster, Start};
 use crate::domain::names::{Name, RunId};
 use crate::domain::run::RunFacts;
 use crate::domain::time::{Moment, Now};
@@ -36,7 +36,7 @@ struct Place {
     begun: bool,
     standing: Option<Standing>,
     heard: Option<Moment>,
-    attempt_id: Option<String>,
+    keys: Keys,
     started: bool,
     world_size: Option<u32>,
     /// Processes with a watcher that are still there.
@@ -70,7 +70,7 @@ impl Twins {
         place.open = open;
         place.attempt = facts.attempt;
         place.heard = facts.last_at.map(|at| now.moment_of(at));
-        place.attempt_id.clone_from(&facts.attempt_key);
+        place.keys = Keys::restored(facts.attempt_key.clone());
         place.world_size = facts.world_size;
         // Whether its first `run_started` was seen is not kept; whoever has sent anything has begun.
         place.started = facts.events > 0;
@@ -121,7 +121,7 @@ impl Twins {
             let same = family
                 .values()
                 .map(|run| &self.places[run.0 as usize])
-                .find(|place| place.open && place.attempt_id.as_deref() == Some(id));
+                .find(|place| place.open && place.keys.key().map(String::as_str) == Some(id));
             let base = split(run).0;
             let held = || {
                 self.held.iter().find(|(name, held)| split(name).0 == base && held.attempt_id.as_deref() == Some(id))
@@ -166,10 +166,15 @@ impl Twins {
         if let Some(start) = &start {
             let relation = place.relation(start, here);
             if !place.open || !matches!(relation, Relation::Same | Relation::Joins) {
-                place.forget();
+                if place.open && !place.wrapped.is_empty() && start.by_watcher.is_none() {
+                    place.keys.renew();
+                } else {
+                    place.forget();
+                }
                 place.begun = true;
             }
             place.open = true;
+            place.keys.note(start);
             place.standing = place.standing.filter(|standing| *standing != Standing::Over);
         }
         if event.meaning.refreshes() {
@@ -180,11 +185,11 @@ impl Twins {
         match &event.meaning {
             Meaning::RunStarted(started) => {
                 place.started = true;
-                place.begins(started.attempt_id.as_ref(), started.world_size);
+                place.world_size = started.world_size.or(place.world_size);
             }
             Meaning::ProcessStarted(started) => {
                 place.heard = Some(now.moment);
-                place.begins(started.attempt_id.as_ref(), started.world_size);
+                place.world_size = started.world_size.or(place.world_size);
                 if known && event.host.as_ref().is_none_or(|host| host == here) {
                     place.standing = Some(Standing::Alive);
                     place.wrapped.extend(event.pid.filter(|_| started.watcher != Watcher::Nobody));
@@ -238,16 +243,9 @@ impl Place {
         *self = Place { name, twin, attempt, ..Place::default() };
     }
 
-    fn begins(&mut self, attempt_id: Option<&String>, world_size: Option<u32>) {
-        if self.attempt_id.is_none() {
-            self.attempt_id = attempt_id.cloned();
-        }
-        self.world_size = world_size.or(self.world_size);
-    }
-
     fn relation(&self, start: &Start<'_>, here: &Name) -> Relation {
         let known = Known {
-            attempt_id: self.attempt_id.as_deref(),
+            attempt_id: self.keys.for_start(start, !self.wrapped.is_empty()),
             wrapped: !self.wrapped.is_empty(),
             wrapped_here: !self.wrapped.is_empty() && start.host.is_none_or(|host| host == here),
             started: self.started,

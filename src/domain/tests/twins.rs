@@ -244,3 +244,47 @@ fn a_twin_belongs_to_the_team_of_its_name() {
     let facts = night.aggregate.facts(night.now());
     assert_eq!(facts[0].1.key.team, facts[1].1.key.team);
 }
+
+#[test]
+fn ranks_that_their_launcher_begins_anew_are_a_new_attempt_under_it() {
+    let worker = |id: &str, number: u32, pid| {
+        let mut event = rank(number, pid);
+        if let Meaning::RunStarted(started) = &mut event.meaning {
+            started.attempt_id = Some(id.to_owned());
+            started.expect.stale = Some(seconds(360_000));
+        }
+        event
+    };
+    let mut night = Night::new();
+    night.send(0, wrapped(7));
+    for (number, pid) in [(0, 100), (1, 101)] {
+        night.send(100, worker("elastic.0", number, pid));
+    }
+    assert_eq!(runs(&night), [named("ppo", 1, RUNNING)]);
+    for (number, pid) in [(0, 200), (1, 201)] {
+        night.send(60_000, worker("elastic.1", number, pid));
+    }
+    assert_eq!(runs(&night), [named("ppo", 2, RUNNING)]);
+    assert_eq!(night.view().members.len(), 3, "the launcher and its two ranks");
+    // The wrapper that comes back is no second run, and its word is the end.
+    night.restart(1_000);
+    night.send(62_000, wrapped(7));
+    assert_eq!(runs(&night), [named("ppo", 2, RUNNING)]);
+    night.send(63_000, by_pid(7, exited(Exit::code(1), false)));
+    assert_eq!(runs(&night), [named("ppo", 2, RunState::Failed)]);
+}
+
+#[test]
+fn a_run_under_a_wrapper_of_a_job_may_have_a_key_of_its_own() {
+    let mut night = Night::new();
+    for number in 0..2 {
+        night.send(0, of_rank(number, wrapper(20 + number, job("slurm:77"))));
+    }
+    for number in 0..2 {
+        let id = |started: &mut RunStarted| started.attempt_id = Some("mine".to_owned());
+        night.send(100, of_rank(number, by_pid(20 + number, started(id))));
+    }
+    night.send(200, of_rank(2, wrapper(22, job("slurm:77"))));
+    assert_eq!(runs(&night), [named("ppo", 1, RUNNING)]);
+    assert_eq!(night.view().members.len(), 3);
+}
