@@ -58,7 +58,7 @@ impl Machines {
     /// Judges a batch: what changed.
     pub fn judge(&mut self, batch: EventBatch) -> Result<Vec<RunChange>> {
         let now = Clock::System.now();
-        let (batch, refused) = self.intake.take(batch);
+        let (batch, refused) = self.intake.take(batch, now);
         let effects = self.aggregate.apply(&batch, now);
         ensure!(refused.is_empty() && effects.refused.is_empty(), "an event is refused");
         let changes = self.health.on_observed(effects.observed).changes;

@@ -46,6 +46,8 @@ pub const SERIES_PER_RUN_MAX: usize = 256;
 pub const GROUPS_PER_RUN_MAX: usize = 64;
 /// Members held per run.
 pub const MEMBERS_PER_RUN_MAX: usize = 4096;
+/// How long a name is held for a process that is about to begin under it: `run` begins it at once.
+pub const NAME_HELD: Duration = Duration::from_secs(10);
 /// Named threads watched per run.
 pub const THREADS_PER_RUN_MAX: usize = 256;
 /// Labels per run, and characters in a label's value.
@@ -138,8 +140,6 @@ pub const LAST_LINES_WAIT: Duration = Duration::from_millis(250);
 /// How long processes that a run left behind may take to go by themselves before they are listed: a
 /// worker that saw its parent go is gone within milliseconds.
 pub const LEFTOVERS_WAIT: Duration = Duration::from_millis(500);
-/// Files followed for one sender, and files whose mark one run keeps: a look at each costs about 5 µs.
-pub const FOLLOWED_FILES_MAX: usize = 256;
 /// Files followed at once, and files whose mark one run keeps. A look at each costs about 5 µs; each
 /// holds a read (64 KiB) while lines come, a line at the most, and nothing while it rests.
 pub const FOLLOWED_FILES_MAX: usize = 512;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use actix::Message;
 
-use crate::domain::change::{ProbeObserved, RunChange, WatchRequest};
+use crate::domain::change::{ProbeObserved, RunChange, StandingChange, WatchRequest};
 use crate::domain::delivery::{Delivery, Settlement};
 use crate::domain::event::{EventBatch, Refused};
 use crate::domain::following::FileMark;
@@ -69,6 +69,11 @@ pub struct FactsCheckpointed(pub Vec<RunFacts>);
 #[rtype(result = "()")]
 pub struct AttemptsClosed(pub Vec<(RunId, u32)>);
 
+/// HealthEvaluator → Ingestor. The answer: noted, before what is told of it is.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct StandingsChanged(pub Vec<StandingChange>);
+
 /// HealthEvaluator → LivenessPoller. The answer: the looks are under way.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -110,6 +115,18 @@ pub struct Deliver(pub Vec<Delivery>);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct DeliverySettled(pub Settlement);
+
+/// a source → Ingestor. The answer: the name under which a process that is about to begin will be known.
+#[derive(Message)]
+#[rtype(result = "Arc<str>")]
+pub struct PromiseName {
+    /// The run it asks for.
+    pub run: Arc<str>,
+    /// The key of its attempt, where it has one.
+    pub attempt_id: Option<String>,
+    /// When it asks.
+    pub at: Now,
+}
 
 /// StatusBoard → Ingestor. The answer: events taken and refused.
 #[derive(Message)]

@@ -42,6 +42,12 @@ pub trait Intake: Send + Sync {
     /// # Errors
     /// The batch was not taken, none of it.
     async fn ingest(&self, origin: Origin, batch: EventBatch) -> Result<Taken, IntakeError>;
+
+    /// Under which name a process that is about to begin will be known: the one it asks for, or another
+    /// while an attempt of that name is live. The name is held for it for a moment.
+    async fn promise_name(&self, run: Name, _attempt_id: Option<String>) -> Name {
+        run
+    }
 }
 
 /// What became of a batch that was taken.

@@ -62,6 +62,11 @@ pub fn run_changed(run: &str, attempt: u32, state: &str) {
     tracing::debug!(run, attempt, state, "run changed");
 }
 
+/// An attempt of a name began while another of it is live: it is known by a name of its own.
+pub fn name_taken(run: &str, known_as: &str) {
+    tracing::warn!(run, known_as, "an attempt of this run is live already, so another is known by its own name");
+}
+
 /// A way in failed.
 pub fn source_failed(source: &str, reason: &str) {
     tracing::error!(source, reason, "a way in failed");

@@ -13,10 +13,10 @@ use jiff::Timestamp;
 use runwatch::actors::sink_runner::SinkPlace;
 use runwatch::app::{Door, Engine, Parts};
 use runwatch::clock::Clock;
-use runwatch::domain::event::{Event, EventBatch, Meaning};
+use runwatch::domain::event::{Event, EventBatch, Meaning, ProcessEnded};
 use runwatch::domain::freshness::{Bounds, STARTUP};
 use runwatch::domain::health::HostIdentity;
-use runwatch::domain::liveness::{ProbeTarget, Sighting, UnknownWhy};
+use runwatch::domain::liveness::{Exit, ProbeTarget, Sighting, UnknownWhy};
 use runwatch::domain::team::{NotifyFilter, NotifyRule, Team};
 use runwatch::journal::MemoryJournal;
 use runwatch::ports::{Board, Intake, IntakeError, Origin, Probe};
@@ -355,6 +355,50 @@ fn a_disabled_sink_loses_nothing_and_harms_no_other() {
         let engine = Engine::start(world.parts.clone()).await.unwrap();
         assert_eq!(engine.door().delivered(Duration::from_secs(5)).await, []);
         assert_eq!(world.chat.told(), [(Kind::Firing, RunState::Failed)]);
+        engine.stop().await;
+    });
+}
+
+/// A wrapper's word that its child began, or ended.
+async fn wrapper(door: &Door, pid: u32, meaning: Meaning) {
+    let event = Event { pid: Some(pid), host: Some("here".into()), ..event("ppo", meaning) };
+    door.ingest(Origin::Parent, EventBatch::of(event)).await.unwrap();
+}
+
+async fn runs(door: &Door) -> Vec<(String, u32, RunState)> {
+    let status = door.status().await;
+    let mut runs: Vec<_> = status.runs.iter().map(|run| (run.run.to_string(), run.attempt, run.state)).collect();
+    runs.sort();
+    runs
+}
+
+#[test]
+fn who_finds_the_runs_learns_what_has_ended_and_takes_it_up_after_a_rebuild() {
+    night(|| async {
+        let world = World::new();
+        let mut engine = Engine::start(world.parts.clone()).await.unwrap();
+        let door = engine.door();
+        let started = || Meaning::ProcessStarted(Box::default());
+        let ended = || Meaning::ProcessEnded(ProcessEnded { exit: Exit::code(0), ..ProcessEnded::default() });
+        let shown = |name: &str, attempt, state| (name.to_owned(), attempt, state);
+        assert_eq!(&*door.promise_name("ppo".into(), None).await, "ppo");
+        wrapper(&door, 7, started()).await;
+        assert_eq!(&*door.promise_name("ppo".into(), None).await, "ppo#2");
+        wrapper(&door, 9, started()).await;
+        let running = RunState::Running;
+        // The name that was promised and not taken up is held for its asker.
+        assert_eq!(runs(&door).await, [shown("ppo", 1, running), shown("ppo#3", 1, running)]);
+        wrapper(&door, 7, ended()).await;
+        assert_eq!(&*door.promise_name("ppo".into(), None).await, "ppo", "its end is known before it is answered");
+        wrapper(&door, 11, started()).await;
+        assert_eq!(runs(&door).await[0], shown("ppo", 2, running));
+        engine.abort_stage("ingestor");
+        engine.run(pass(1_000)).await;
+        wrapper(&door, 9, started()).await;
+        wrapper(&door, 11, started()).await;
+        wrapper(&door, 13, started()).await;
+        let expected = [shown("ppo", 2, running), shown("ppo#2", 1, running), shown("ppo#3", 1, running)];
+        assert_eq!(runs(&door).await, expected);
         engine.stop().await;
     });
 }

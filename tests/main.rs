@@ -18,6 +18,7 @@ mod engine;
 mod esper;
 mod hosts;
 mod http;
+mod members;
 mod run;
 mod support;
 mod tail;

@@ -1,6 +1,6 @@
 //! HealthEvaluator. In: `BatchObserved` and `FactsCheckpointed` from the Aggregator, `ProbesObserved` from the
 //! LivenessPoller, time. Out: `HealthChanged` to the Router, `WatchRequested` to the LivenessPoller,
-//! `AttemptsClosed` to the Aggregator. It never sends to a sink and never reads a clock but its own.
+//! `AttemptsClosed` to the Aggregator, `StandingsChanged` to the Ingestor. It never sends to a sink and never reads a clock but its own.
 
 use std::sync::Arc;
 
@@ -13,7 +13,8 @@ use crate::clock::Clock;
 use crate::domain::health::{HealthEffects, HealthMachine};
 use crate::domain::run::RunFacts;
 use crate::messages::{
-    AttemptsClosed, BatchObserved, Drain, FactsCheckpointed, GetVerdicts, HealthChanged, ProbesObserved, WatchRequested,
+    AttemptsClosed, BatchObserved, Drain, FactsCheckpointed, GetVerdicts, HealthChanged, ProbesObserved,
+    StandingsChanged, WatchRequested,
 };
 
 /// Judges every run.
@@ -34,6 +35,8 @@ pub struct EvaluatorOutlets {
     pub poller: Outlet<WatchRequested>,
     /// Attempts that are over.
     pub aggregator: Outlet<AttemptsClosed>,
+    /// How attempts go on.
+    pub ingestor: Outlet<StandingsChanged>,
 }
 
 impl HealthEvaluator {
@@ -51,10 +54,15 @@ impl HealthEvaluator {
         let watched = (!effects.watch.is_empty()).then(|| self.outlets.poller.hand_over(WatchRequested(effects.watch)));
         let closed =
             (!effects.closed.is_empty()).then(|| self.outlets.aggregator.hand_over(AttemptsClosed(effects.closed)));
+        let stood = (!effects.standings.is_empty())
+            .then(|| self.outlets.ingestor.hand_over(StandingsChanged(effects.standings)));
         Box::pin(async move {
             // A receiver that is gone means that the engine is ending: nothing is left to do here.
             if let Some(closed) = closed {
                 closed.await.unwrap_or_default();
+            }
+            if let Some(stood) = stood {
+                stood.await.unwrap_or_default();
             }
             if let Some(watched) = watched {
                 watched.await.unwrap_or_default();

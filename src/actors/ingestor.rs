@@ -1,17 +1,18 @@
-//! Ingestor. In: `IngestBatch` from every source. Out: `EventsAccepted` to the Aggregator. It never
-//! looks at what an event says of a run's health.
+//! Ingestor. In: `IngestBatch` and `PromiseName` from every source, `StandingsChanged` from the HealthEvaluator.
+//! Out: `EventsAccepted` to the Aggregator. It never looks at what an event says of a run's health.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use actix::{Actor, Context, Handler, ResponseFuture};
+use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
 
 use super::outlet::Outlet;
 use crate::actors::lifecycle::Seat;
 use crate::domain::intake::IntakeMachine;
 use crate::limits::BATCH_EVENTS_MAX;
-use crate::messages::{Drain, EventsAccepted, GetCounts, IngestBatch};
+use crate::messages::{Drain, EventsAccepted, GetCounts, IngestBatch, PromiseName, StandingsChanged};
 use crate::ports::Taken;
+use crate::telemetry;
 
 /// Finds each event's run.
 pub struct Ingestor {
@@ -39,7 +40,10 @@ impl Handler<IngestBatch> for Ingestor {
     type Result = ResponseFuture<Taken>;
 
     fn handle(&mut self, message: IngestBatch, _: &mut Context<Self>) -> Self::Result {
-        let (batch, mut rejected) = self.machine.take(message.batch);
+        let (batch, mut rejected) = self.machine.take(message.batch, message.at);
+        for (run, asked) in &batch.twins {
+            telemetry::name_taken(asked, self.machine.name(*run));
+        }
         let accepted = batch.events.len();
         if accepted == 0 && batch.mark.is_none() {
             return Box::pin(async move { Taken { accepted, rejected } });
@@ -66,13 +70,29 @@ impl Handler<IngestBatch> for Ingestor {
     }
 }
 
+impl Handler<StandingsChanged> for Ingestor {
+    type Result = ();
+
+    fn handle(&mut self, message: StandingsChanged, _: &mut Context<Self>) {
+        self.machine.on_standings(message.0);
+    }
+}
+
+impl Handler<PromiseName> for Ingestor {
+    type Result = MessageResult<PromiseName>;
+
+    fn handle(&mut self, message: PromiseName, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.machine.promise_name(&message.run, message.attempt_id.as_deref(), message.at))
+    }
+}
+
 impl Handler<GetCounts> for Ingestor {
-    type Result = actix::MessageResult<GetCounts>;
+    type Result = MessageResult<GetCounts>;
 
     fn handle(&mut self, _: GetCounts, _: &mut Context<Self>) -> Self::Result {
         let (accepted, refused) = self.machine.counts();
         let later = self.refused_later.load(Ordering::Relaxed);
-        actix::MessageResult((accepted.saturating_sub(later), refused + later))
+        MessageResult((accepted.saturating_sub(later), refused + later))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::domain::names::Name;
 use crate::domain::status::{RunView, StatusView};
 use crate::domain::team::SinkKey;
 use crate::limits::BATCHES_IN_FLIGHT_MAX;
-use crate::messages::{GetMark, GetRuns, GetStatus, IngestBatch};
+use crate::messages::{GetMark, GetRuns, GetStatus, IngestBatch, PromiseName};
 use crate::ports::{Board, IncidentQuery, Intake, IntakeError, Journal, JournalError, Origin, Taken};
 use crate::sources::socket::Senders;
 
@@ -37,6 +37,7 @@ pub struct Door {
 #[derive(Clone)]
 pub(super) struct Outlets {
     pub(super) ingest: Outlet<IngestBatch>,
+    pub(super) names: Outlet<PromiseName>,
     pub(super) status: Outlet<GetStatus>,
     pub(super) runs: Outlet<GetRuns>,
     pub(super) marks: Outlet<GetMark>,
@@ -135,6 +136,13 @@ impl Intake for Door {
         let at = self.clock.now();
         let Some(outlets) = self.outlets() else { return Err(IntakeError::Closed) };
         outlets.ingest.hand_over(IngestBatch { batch, at }).await.map_err(|_| IntakeError::Closed)
+    }
+
+    async fn promise_name(&self, run: Name, attempt_id: Option<String>) -> Name {
+        let at = self.clock.now();
+        let Some(outlets) = self.outlets() else { return run };
+        let asked = PromiseName { run: run.clone(), attempt_id, at };
+        outlets.names.hand_over(asked).await.unwrap_or(run)
     }
 }
 

@@ -63,6 +63,7 @@ impl Graph {
         let (desk, errands) = Desk::new();
         let outlets = Outlets {
             ingest: Outlet::to(&ingestor.addr),
+            names: Outlet::to(&ingestor.addr),
             status: Outlet::to(&board.addr),
             runs: Outlet::to(&board.addr),
             marks: Outlet::to(&aggregator.addr),
@@ -89,6 +90,7 @@ impl Graph {
             router: Outlet::to(&router.addr),
             poller: Outlet::to(&poller.addr),
             aggregator: Outlet::to(&aggregator.addr),
+            ingestor: Outlet::to(&ingestor.addr),
         };
         let poller_actor =
             LivenessPoller::new(clock, parts.probe.clone(), parts.io.clone(), Outlet::to(&evaluator.addr));
@@ -140,7 +142,7 @@ struct Machines {
 
 impl Machines {
     fn restore(parts: &Parts, recovered: &Recovered, now: Now) -> Machines {
-        let mut intake = IntakeMachine::new(parts.teams.clone());
+        let mut intake = IntakeMachine::new(parts.teams.clone()).on_host(parts.identity.host.clone());
         let mut aggregate = AggregateMachine::new(parts.identity.host.clone());
         let mut health = HealthMachine::new(parts.identity.clone(), parts.teams.clone(), now);
         let mut routing = RoutingMachine::new(
@@ -155,14 +157,13 @@ impl Machines {
             let id: RunId = intake.restore(facts.key.clone(), &facts.labels);
             let verdict = run.verdict.as_ref().filter(|verdict| verdict.attempt == facts.attempt);
             let open = verdict.is_none_or(|verdict| verdict.ended_at.is_none());
+            intake.take_up(id, facts, open, now);
             aggregate.restore(id, facts.clone(), open, now);
             if routing.is_unrouted(&facts.key.team, &facts.labels) {
                 unrouted.insert(id);
             }
             let effects = health.restore(id, facts, verdict, now);
-            first.watch.extend(effects.watch);
-            first.changes.extend(effects.changes);
-            first.closed.extend(effects.closed);
+            first.extend(effects);
         }
         for incident in &recovered.incidents {
             routing.restore(incident.clone(), now);

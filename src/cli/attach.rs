@@ -22,7 +22,7 @@ use super::embedded::{self, ReachedEngine};
 use super::followed::{self, Before};
 use super::run::lines::{Scope, closing, trouble};
 use super::run::naming::{command_line, default_name, name_of_user};
-use super::run::{EngineLink, FinishNote, Teller, say};
+use super::run::{EngineLink, FinishNote, Purpose, Teller, say};
 use super::watch_args::WatchArgs;
 use super::words;
 use crate::clock::Clock;
@@ -122,7 +122,9 @@ pub fn run(args: AttachArgs, config: Option<&Path>, env: &Environment) -> ExitCo
     let name = name_of(&args, &process);
     // The process runs already: what its files hold is its own history.
     let files = followed::of_command(&args.watch.metrics, &name, &embedded::life(), Before::History);
-    let reached = ReachedEngine::reach(settings, &name, args.watch.team.as_deref(), files, &runtime, config);
+    // It is there already: the engine finds by itself which run it is of.
+    let purpose = Purpose { run: Some(name.clone()), files, ..Purpose::default() };
+    let reached = ReachedEngine::reach(settings, &purpose, args.watch.team.as_deref(), &runtime, config);
     let Some(engine) = reached else { return ExitCode::FAILURE };
     let attach = Attach { args, name, link: engine.link(), carried: engine.is_carried(), stop, target };
     let code = follow(&runtime, attach, process);

@@ -9,15 +9,15 @@ use async_trait::async_trait;
 
 use super::detach::Report;
 use super::followed::{self, Before};
-use super::run::{self, EngineLink, FinishNote, RunArgs, SinkLine, SinkTrust, SocketLink};
+use super::run::{self, EngineLink, FinishNote, Purpose, RunArgs, SinkLine, SinkTrust, SocketLink};
 use super::{outbox, words};
 use crate::app::{Door, Host, HostPlan, JournalPlace, Undelivered};
 use crate::clock::Clock;
 use crate::config::suggest::advise;
 use crate::config::{Config, Environment};
 use crate::domain::event::{Event, EventBatch};
+use crate::domain::intake::numbered;
 use crate::ports::{Board, Intake, Origin};
-use crate::sources::tail::TailRequest;
 
 /// The exit code of `run` for what is this program's own failure.
 const OWN_FAILURE: u8 = 125;
@@ -48,7 +48,8 @@ pub fn run(args: RunArgs, config: Option<&Path>, env: &Environment, detached: bo
     let name = args.run_name();
     // Before the command can write: what its files hold now is of earlier attempts.
     let files = followed::of_command(&args.watch.metrics, &name, &life(), Before::Skipped);
-    let found = ReachedEngine::reach(settings, &name, args.watch.team.as_deref(), files, &runtime, config);
+    let purpose = Purpose { run: Some(name), begins: true, attempt_id: args.placement().attempt_id, files };
+    let found = ReachedEngine::reach(settings, &purpose, args.watch.team.as_deref(), &runtime, config);
     let Some(engine) = found else { return ExitCode::from(OWN_FAILURE) };
     let begun = tell(engine.is_carried());
     let code = runtime.block_on(run::run_and_tell(args, engine.link(), Clock::System, begun));
@@ -69,25 +70,25 @@ pub(super) struct ReachedEngine {
 }
 
 impl ReachedEngine {
-    /// Finds the engine of this user, or starts one inside for `run`, and has it follow `files`.
+    /// Finds the engine of this user, or starts one inside for the run.
     /// `None`: neither can be had, and it was said why.
     pub(super) fn reach(
         settings: Config,
-        run: &str,
+        purpose: &Purpose,
         team: Option<&str>,
-        files: Vec<TailRequest>,
         runtime: &tokio::runtime::Runtime,
         config: Option<&Path>,
     ) -> Option<ReachedEngine> {
-        match runtime.block_on(SocketLink::follow(&settings.engine.socket, Some(run), files.clone())) {
+        match runtime.block_on(SocketLink::open(&settings.engine.socket, purpose)) {
             Ok(link) => Some(ReachedEngine { link: Arc::new(link), carried: None }),
             Err(error) => {
                 if !error.is_absent() {
                     words::say(&format!("runwatch: {error}; carrying an engine inside"));
                 }
                 warn_of_team(team, &settings);
+                let run = purpose.run.as_deref().unwrap_or_default();
                 let carried = Carried::start(settings, run, config)?;
-                let link = runtime.block_on(carried.link(run, files));
+                let link = runtime.block_on(carried.link(purpose));
                 Some(ReachedEngine { link, carried: Some(carried) })
             }
         }
@@ -127,6 +128,8 @@ pub(super) struct Carried {
     socket: PathBuf,
     /// Its journal's directory; `None` where it is kept in memory.
     dir: Option<PathBuf>,
+    /// The name under which the run is known: a twin's has its number.
+    run: String,
 }
 
 impl Carried {
@@ -146,7 +149,7 @@ impl Carried {
                 break;
             }
             match start(settings.clone(), JournalPlace::Disk(dir.clone())) {
-                Ok(host) => return Some(Carried { host, socket, dir: Some(dir) }),
+                Ok(host) => return Some(Carried { host, socket, dir: Some(dir), run: twin_name(run, twin) }),
                 Err(error) if error.is_in_use() => last = Some(error.to_string()),
                 Err(error) => {
                     last = Some(error.to_string());
@@ -160,7 +163,7 @@ impl Carried {
             "runwatch: {why}; watching without a journal: what is not delivered when this program ends is lost"
         ));
         match start(settings, JournalPlace::Memory) {
-            Ok(host) => Some(Carried { host, socket, dir: None }),
+            Ok(host) => Some(Carried { host, socket, dir: None, run: run.to_owned() }),
             Err(error) => {
                 words::error(&error, error.hint());
                 None
@@ -174,16 +177,18 @@ impl Carried {
     }
 
     /// The way from the run to it, and the files that it is to follow for the run.
-    async fn link(&self, run: &str, files: Vec<TailRequest>) -> Arc<dyn EngineLink> {
+    async fn link(&self, purpose: &Purpose) -> Arc<dyn EngineLink> {
+        let files = purpose.known_as(Some(self.run.clone())).files;
         let durable = self.dir.is_some();
         let mut following = None;
         if !files.is_empty() {
-            match SocketLink::follow(&self.socket, Some(run), files).await {
+            match SocketLink::follow(&self.socket, Some(&self.run), files).await {
                 Ok(link) => following = Some(link),
                 Err(error) => words::say(&format!("runwatch: --metrics is not followed: {error}")),
             }
         }
-        Arc::new(InsideLink { door: self.host.door(), socket: self.socket.clone(), durable, following })
+        let (socket, run) = (self.socket.clone(), self.run.clone());
+        Arc::new(InsideLink { door: self.host.door(), socket, durable, run, following })
     }
 
     /// Stops the engine; what it did not deliver goes to a sender of its own.
@@ -195,6 +200,14 @@ impl Carried {
             Some(dir) => outbox::spawn(&dir, config),
             None => {}
         }
+    }
+}
+
+/// The name of the `twin`th run of this name that is live at a time, each with an engine of its own.
+fn twin_name(run: &str, twin: usize) -> String {
+    match u32::try_from(twin) {
+        Ok(number) if number > 1 => numbered(run, number).to_string(),
+        _ => run.to_owned(),
     }
 }
 
@@ -221,12 +234,17 @@ struct InsideLink {
     door: Arc<Door>,
     socket: PathBuf,
     durable: bool,
+    run: String,
     /// The connection for which files are followed: what is told over it waits for them.
     following: Option<SocketLink>,
 }
 
 #[async_trait]
 impl EngineLink for InsideLink {
+    fn run_name(&self) -> Option<&str> {
+        Some(&self.run)
+    }
+
     fn describe(&self) -> String {
         CARRIED.to_owned()
     }

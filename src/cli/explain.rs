@@ -8,6 +8,7 @@ use runwatch_plugin::{RunState, format_duration};
 use crate::api::wire;
 use crate::client::{Client, ClientError, EngineTarget};
 
+use super::members;
 use super::paint::{self, BOLD, DIM, PLAIN, Table, clean, line, styled};
 use super::status::{envs, no_answer, process, steps, subject, thread_row, time};
 
@@ -139,6 +140,14 @@ fn bounds(run: &wire::Run) -> Table {
     bound("slow", fresh.warning_s, "age of the last event of the run or of an env: warning", &fresh.source);
     bound("stale", fresh.critical_s, "age of the last event of the run or of an env: critical", &fresh.source);
     bound("disconnected", fresh.disconnected_s, "age of the run's last event: critical still", &fresh.source);
+    if run.members.len() > 1 {
+        bound(
+            "member",
+            fresh.critical_s,
+            "age of a member's own last event, where two or more send: critical",
+            &fresh.source,
+        );
+    }
     if let Some(startup_s) = fresh.startup_s {
         bound("startup", startup_s, "until the first event of the attempt: critical", "telemetry was promised");
     }
@@ -150,6 +159,12 @@ fn watched(run: &wire::Run) -> Table {
     let mut watch = |what: &str, words: String| table.row(vec![(PLAIN, what.to_owned()), (PLAIN, words)]);
     if run.liveness.state != "unknown" {
         watch("process", process(run));
+    }
+    if let Some(summary) = members::summary(run) {
+        watch("members", summary);
+    }
+    for line in members::lines(run) {
+        watch("member", line);
     }
     match run.freshness.last_at {
         Some(last_at) if run.state.is_end() => watch("freshness", format!("last event at {}", time(last_at))),

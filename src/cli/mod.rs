@@ -7,6 +7,7 @@ pub mod detach;
 pub mod embedded;
 pub mod explain;
 pub mod followed;
+mod members;
 pub mod outbox;
 mod paint;
 pub mod run;

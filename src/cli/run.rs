@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 
 pub(in crate::cli) use lines::told;
 pub use link::{EngineLink, FinishNote, SinkLine, SinkTrust};
-pub use socket_link::{LinkError, SocketLink};
+pub use socket_link::{LinkError, Purpose, SocketLink};
 
 use self::lines::Scope;
 use self::scheduler::Placement;
@@ -69,7 +69,7 @@ impl RunArgs {
     }
 
     /// What a scheduler or a launcher says of this program, and so of its command.
-    fn placement(&self) -> Placement {
+    pub(in crate::cli) fn placement(&self) -> Placement {
         Placement::of(naming::launches_members(&self.command), &|name| std::env::var(name).ok())
     }
 
@@ -98,7 +98,11 @@ pub async fn run_and_tell(args: RunArgs, link: Arc<dyn EngineLink>, clock: Clock
         say(&lines::trouble(&error));
         return OWN_FAILURE;
     }
-    let name = args.run_name();
+    let asked = args.run_name();
+    let name = link.run_name().unwrap_or(&asked).to_owned();
+    if name != asked {
+        say(&lines::renamed(&asked, &name));
+    }
     let memory = Arc::new(OomWatch::of_child());
     let explainer = Arc::clone(&memory);
     let explain = move |exit| explainer.explain(exit);

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::api::wire;
 use crate::client::{Client, ClientError, EngineTarget};
 
+use super::members;
 use super::paint::{self, BOLD, DIM, PLAIN, RED, Table, YELLOW, clean, line, styled};
 
 /// Environments that are not well, listed one by one; the rest is counted.
@@ -233,8 +234,11 @@ fn facts(run: &wire::Run) -> Table {
     let per_episode = run.episode_s.map(|s| format!(", {s} s an episode")).unwrap_or_default();
     fact("runtime", format!("{} (active {} s{per_episode})", run.runtime, run.active_s));
     fact("process", process(run));
-    for member in run.members.iter().filter(|_| run.members.len() > 1) {
-        fact("member", format!("{}, {}", place(member), member.freshness.status));
+    if let Some(summary) = members::summary(run) {
+        fact("members", summary);
+    }
+    for line in members::lines(run) {
+        fact("member", line);
     }
     if run.step.is_some() || run.max_steps.is_some() {
         let left = run.eta_s.map(|s| format!(", about {} left", span(s))).unwrap_or_default();
@@ -277,7 +281,7 @@ pub(super) fn process(run: &wire::Run) -> String {
     }
 }
 
-fn place(member: &wire::Member) -> String {
+pub(super) fn place(member: &wire::Member) -> String {
     let host = member.host.as_deref().map(clean);
     let pid = member.pid.map(|pid| format!("pid {pid}"));
     let rank = member.rank.map(|rank| format!("rank {rank}"));

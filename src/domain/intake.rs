@@ -1,15 +1,23 @@
 //! The ingestor's decisions: whose run an event is about, and whether there is room for it.
 
+mod twins;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::change::StandingChange;
 use super::event::{Event, EventBatch, Meaning, Refused};
 use super::following::FileMark;
 use super::names::{Name, RunId, RunKey};
+use super::run::RunFacts;
 use super::team::{self, Team};
+use super::time::Now;
 use crate::limits::{LABEL_CHARS_MAX, LABELS_PER_RUN_MAX, RUNS_MAX};
+
+use twins::Twins;
+pub use twins::{numbered, split};
 
 /// A batch whose runs are known.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +36,8 @@ pub struct AcceptedBatch {
     pub mark: Option<(RunId, FileMark)>,
     /// The batch is history, and this is when it was received as far as that can be told.
     pub history: Option<Timestamp>,
+    /// Runs that begin under a name of their own, since an attempt of the name they gave is live.
+    pub twins: Vec<(RunId, Name)>,
 }
 
 impl AcceptedBatch {
@@ -36,7 +46,7 @@ impl AcceptedBatch {
         if self.events.len() <= events {
             return vec![self];
         }
-        let AcceptedBatch { text, events: all, runs, new_runs, moved, mark, history } = self;
+        let AcceptedBatch { text, events: all, runs, new_runs, moved, twins, mark, history } = self;
         let mut parts: Vec<AcceptedBatch> = Vec::with_capacity(all.len().div_ceil(events));
         let mut pairs = all.into_iter().zip(runs).peekable();
         while pairs.peek().is_some() {
@@ -48,7 +58,7 @@ impl AcceptedBatch {
             last.mark = mark;
         }
         if let Some(first) = parts.first_mut() {
-            (first.new_runs, first.moved) = (new_runs, moved);
+            (first.new_runs, first.moved, first.twins) = (new_runs, moved, twins);
         }
         parts
     }
@@ -58,6 +68,8 @@ impl AcceptedBatch {
 #[derive(Debug)]
 pub struct IntakeMachine {
     teams: Arc<[Team]>,
+    here: Name,
+    twins: Twins,
     keys: Vec<RunKey>,
     by_name: HashMap<Name, RunId>,
     by_key: HashMap<RunKey, RunId>,
@@ -81,6 +93,8 @@ impl IntakeMachine {
     pub fn new(teams: Arc<[Team]>) -> IntakeMachine {
         IntakeMachine {
             teams,
+            here: "".into(),
+            twins: Twins::default(),
             keys: Vec::new(),
             by_name: HashMap::new(),
             by_key: HashMap::new(),
@@ -90,6 +104,27 @@ impl IntakeMachine {
             accepted: 0,
             refused: 0,
         }
+    }
+
+    /// The same on the host `here`: senders that name no host are of this one.
+    pub fn on_host(self, here: Name) -> IntakeMachine {
+        IntakeMachine { here, ..self }
+    }
+
+    /// Takes up the latest attempt of a run that was restored; `open` says whether it goes on.
+    pub fn take_up(&mut self, run: RunId, facts: &RunFacts, open: bool, now: Now) {
+        self.twins.take_up(run, facts, open, &self.here, now);
+    }
+
+    /// The evaluator says how attempts go on, and which are over.
+    pub fn on_standings(&mut self, changes: Vec<StandingChange>) {
+        changes.into_iter().for_each(|change| self.twins.on_standing(change));
+    }
+
+    /// Under which name a process that is about to begin will be known: the one it asks for, or the
+    /// next that is free while an attempt of that name is live.
+    pub fn promise_name(&mut self, run: &Name, attempt_id: Option<&str>, now: Now) -> Name {
+        self.twins.promise(run, attempt_id, now)
     }
 
     /// Takes up a run from an earlier life of the engine, with the labels it had.
@@ -102,10 +137,15 @@ impl IntakeMachine {
             return run;
         }
         // A team that does not claim it was asked for by name.
-        let claiming = team::claimant(&self.teams, None, &name, labels).map_or(team::DEFAULT_TEAM, |team| &team.name);
+        let claiming = self.claimant(None, &name, labels).map_or(team::DEFAULT_TEAM, |team| &team.name);
         let asked = (*claiming != *team).then_some(team);
         self.claims.insert(run, Claim { team: asked, labels: labels.clone() });
         run
+    }
+
+    /// A run's name.
+    pub fn name(&self, run: RunId) -> &str {
+        self.keys.get(run.0 as usize).map_or("", |key| &key.name)
     }
 
     fn is_team(&self, name: &str) -> bool {
@@ -118,13 +158,14 @@ impl IntakeMachine {
     }
 
     /// Finds each event's run, and refuses what there is no room for.
-    pub fn take(&mut self, batch: EventBatch) -> (AcceptedBatch, Vec<Refused>) {
+    pub fn take(&mut self, batch: EventBatch, now: Now) -> (AcceptedBatch, Vec<Refused>) {
         let mut accepted = AcceptedBatch { text: batch.text, history: batch.history, ..AcceptedBatch::default() };
         let mut refused = Vec::new();
         accepted.runs.reserve(batch.events.len());
         let mut kept = batch.events;
-        kept.retain(|event| match self.run_of(event, &mut accepted) {
+        kept.retain(|event| match self.run_of(event, now, &mut accepted) {
             Ok(run) => {
+                self.twins.note(event, run, &self.here, now);
                 accepted.runs.push(run);
                 true
             }
@@ -140,17 +181,25 @@ impl IntakeMachine {
         (accepted, refused)
     }
 
-    fn run_of(&mut self, event: &Event, batch: &mut AcceptedBatch) -> Result<RunId, String> {
+    fn run_of(&mut self, event: &Event, now: Now, batch: &mut AcceptedBatch) -> Result<RunId, String> {
         let (asked, labels, begins) = match &event.meaning {
             Meaning::RunStarted(started) => (&started.team, &started.labels, false),
             Meaning::GroupStarted(started) => (&None, &started.labels, false),
             Meaning::ProcessStarted(started) => (&started.team, &started.labels, true),
             Meaning::Followed(followed) => (&followed.team, &followed.labels, false),
-            _ => return self.run_named(&event.run, batch),
+            _ => {
+                let run = self.run_named(&event.run, batch)?;
+                return Ok(self.twins.route(event, run, &self.here));
+            }
         };
         check_labels(labels)?;
         // What the command line says comes first and stays: the script's own words add to it.
-        let known = self.by_name.get(&event.run).filter(|_| !begins);
+        // History says when attempts began one after the other, and nothing of what lives beside what.
+        let name = match batch.history {
+            Some(_) => event.run.clone(),
+            None => self.twins.name_of(event, &self.here, now),
+        };
+        let known = self.by_name.get(&name).filter(|_| !begins);
         let mut claim = known.and_then(|run| self.claims.get(run)).cloned().unwrap_or_default();
         claim.team = claim.team.or_else(|| asked.clone().filter(|team| self.is_team(team)));
         if matches!(event.meaning, Meaning::GroupStarted(_)) {
@@ -160,8 +209,11 @@ impl IntakeMachine {
         } else {
             claim.labels.extend(labels.clone());
         }
-        let run = self.open(&event.run, &claim, batch)?;
+        let run = self.open(&name, &claim, batch)?;
         self.claims.insert(run, claim);
+        if *name != *event.run && self.twins.begins(event, run, &self.here) {
+            batch.twins.push((run, event.run.clone()));
+        }
         Ok(run)
     }
 
@@ -184,7 +236,7 @@ impl IntakeMachine {
     /// nobody claims stays where it is.
     fn open(&mut self, name: &Name, claim: &Claim, batch: &mut AcceptedBatch) -> Result<RunId, String> {
         let known = self.by_name.get(name).copied();
-        let claimant = team::claimant(&self.teams, claim.team.as_deref(), name, &claim.labels);
+        let claimant = self.claimant(claim.team.as_deref(), name, &claim.labels);
         if let Some(run) = known
             && claimant.is_none_or(|team| self.keys[run.0 as usize].team == team.name)
         {
@@ -207,12 +259,20 @@ impl IntakeMachine {
         Ok(run)
     }
 
+    /// The team that claims a run: what claims a name claims its twins too.
+    fn claimant(&self, asked: Option<&str>, name: &str, labels: &BTreeMap<String, String>) -> Option<&Team> {
+        let claims = |name: &str| team::claimant(&self.teams, asked, name, labels);
+        let base = split(name).0;
+        claims(name).or_else(|| claims(base).filter(|_| base != name))
+    }
+
     fn enter(&mut self, key: RunKey) -> RunId {
         let next = RunId(u32::try_from(self.keys.len()).unwrap_or(u32::MAX));
         let run = *self.by_key.entry(key.clone()).or_insert(next);
         if run == next {
             self.keys.push(key.clone());
         }
+        self.twins.enter(&key.name, run);
         self.by_name.insert(key.name, run);
         self.last = None;
         run

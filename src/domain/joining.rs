@@ -1,6 +1,10 @@
 //! Whether a process that begins belongs to an attempt that is known: one rule for who finds its run
 //! and for who counts its attempts.
 
+mod roster;
+
+pub(in crate::domain) use roster::Roster;
+
 use super::event::{Event, Meaning, Watcher};
 use super::names::Name;
 
@@ -55,6 +59,48 @@ pub enum Relation {
     Other,
     /// It is of another attempt as far as can be told, and its events cannot be told from this one's.
     Unclear,
+}
+
+/// The keys of an attempt: its run's own, and the one that a watcher's scheduler gave it.
+#[derive(Debug, Clone, Default)]
+pub struct Keys {
+    run: Option<String>,
+    watcher: Option<String>,
+}
+
+impl Keys {
+    /// The key that an earlier life of the engine knew, whosever it was.
+    pub fn restored(key: Option<String>) -> Keys {
+        Keys { run: key.clone(), watcher: key }
+    }
+
+    /// The key, the run's own first.
+    pub fn key(&self) -> Option<&String> {
+        self.run.as_ref().or(self.watcher.as_ref())
+    }
+
+    /// Takes up what a start says, where nothing was said before.
+    pub fn note(&mut self, start: &Start<'_>) {
+        let key = if start.by_watcher.is_some() { &mut self.watcher } else { &mut self.run };
+        if key.is_none() {
+            *key = start.attempt_id.map(str::to_owned);
+        }
+    }
+
+    /// What a start's own key is compared with. A run under a watcher may have a key that this does not know.
+    pub fn for_start(&self, start: &Start<'_>, wrapped: bool) -> Option<&str> {
+        let (run, watcher) = (self.run.as_deref(), self.watcher.as_deref());
+        match start.by_watcher {
+            Some(_) => watcher.or(run),
+            None if watcher.is_some() && watcher == start.attempt_id => watcher,
+            None => run.or(watcher.filter(|_| !wrapped)),
+        }
+    }
+
+    /// The run begins anew under its watcher.
+    pub fn renew(&mut self) {
+        self.run = None;
+    }
 }
 
 impl<'e> Start<'e> {

@@ -213,6 +213,11 @@ pub enum Report {
     },
     /// `phase_ended`.
     PhaseEnded,
+    /// The run has this name of its own since an attempt of `of` is live.
+    Twin {
+        /// The name it asked for.
+        of: Name,
+    },
     /// The run went over to another team.
     Moved,
     /// A file of the run is followed from now on.

@@ -88,6 +88,11 @@ pub(in crate::cli) fn closing(
     line
 }
 
+/// The run has another name than was asked for.
+pub(super) fn renamed(asked: &str, name: &str) -> String {
+    format!("runwatch: {asked} is live already, so this run is known as {name}")
+}
+
 /// Something went wrong that is not the command's doing.
 pub(in crate::cli) fn trouble(what: &str) -> String {
     format!("runwatch: {what}")

@@ -10,6 +10,10 @@ use crate::domain::event::Event;
 /// The way from `run` to its engine: over the engine's socket, or to one carried inside.
 #[async_trait]
 pub trait EngineLink: Send + Sync {
+    /// The name under which the run is known there, where that may be another than was asked for.
+    fn run_name(&self) -> Option<&str> {
+        None
+    }
     /// Where the engine is: `engine pid 4711 at /run/user/0/runwatch/engine.sock`.
     fn describe(&self) -> String;
     /// The sinks, for the opening line.

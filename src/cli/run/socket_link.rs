@@ -23,6 +23,8 @@ use self::wire::Greeting;
 use super::{EngineLink, FinishNote, SinkLine};
 use crate::cli::followed;
 use crate::domain::event::{Event, Meaning};
+use crate::domain::names::check_name;
+use crate::limits::RUN_NAME_CHARS_MAX;
 use crate::sources::tail::{TailAnswer, TailRequest};
 
 /// Lines under way at once. A process has two in its life.
@@ -62,10 +64,36 @@ impl LinkError {
     }
 }
 
+/// What a link is for.
+#[derive(Debug, Clone, Default)]
+pub struct Purpose {
+    /// The run of its lines.
+    pub run: Option<String>,
+    /// A process of the run is about to begin: the engine says under which name it will be known.
+    pub begins: bool,
+    /// The key of that process's attempt: all its members share one name.
+    pub attempt_id: Option<String>,
+    /// Files that are to be followed for as long as the link stands.
+    pub files: Vec<TailRequest>,
+}
+
+impl Purpose {
+    /// The same once the run is known as `run`: nothing is about to begin any more.
+    pub(in crate::cli) fn known_as(&self, run: Option<String>) -> Purpose {
+        let mut files = self.files.clone();
+        for file in files.iter_mut().filter(|file| file.run.is_some() && file.run == self.run) {
+            file.run.clone_from(&run);
+        }
+        Purpose { run, files, ..Purpose::default() }
+    }
+}
+
 /// A link over an engine's unix socket.
 #[derive(Debug)]
 pub struct SocketLink {
     path: PathBuf,
+    /// The name under which the run is known.
+    run: Option<String>,
     engine: Arc<Mutex<Greeting>>,
     lines: mpsc::Sender<Line>,
 }
@@ -76,27 +104,39 @@ impl SocketLink {
     /// # Errors
     /// There is none ([`LinkError::Absent`]), it is not this user's, or it does not say hello.
     pub async fn connect(path: &Path, run: &str) -> Result<SocketLink, LinkError> {
-        SocketLink::follow(path, Some(run), Vec::new()).await
+        let run = Some(run.to_owned());
+        SocketLink::open(path, &Purpose { run, begins: true, ..Purpose::default() }).await
     }
 
-    /// The same, with files that the engine is to follow for as long as the link stands.
+    /// Connects to the engine at `path`, which is to follow `files` for as long as the link stands.
     ///
     /// # Errors
     /// As for [`SocketLink::connect`].
     pub async fn follow(path: &Path, run: Option<&str>, files: Vec<TailRequest>) -> Result<SocketLink, LinkError> {
+        let run = run.map(str::to_owned);
+        SocketLink::open(path, &Purpose { run, files, ..Purpose::default() }).await
+    }
+
+    /// Connects to the engine at `path` for `purpose`.
+    ///
+    /// # Errors
+    /// As for [`SocketLink::connect`].
+    pub async fn open(path: &Path, purpose: &Purpose) -> Result<SocketLink, LinkError> {
         let mute = |error: serde_json::Error| LinkError::Mute { path: path.to_owned(), why: error.to_string() };
-        let asked = files.clone();
-        let hello = wire::hello(run, files).map_err(mute)?;
+        let hello = wire::hello(purpose).map_err(mute)?;
         let (connection, mut greeting) = Connection::open(path, &hello).await?;
-        if greeting.tail.len() < asked.len() {
+        if greeting.tail.len() < purpose.files.len() {
             // An engine from before files were followed passes over what it does not know.
-            greeting.tail = asked.iter().map(followed::unknown_to_engine).collect();
+            greeting.tail = purpose.files.iter().map(followed::unknown_to_engine).collect();
         }
+        let run = greeting.run.clone().filter(|known| is_name(known)).or_else(|| purpose.run.clone());
+        // An engine that is met again has nothing to promise: the run has its name.
+        let again = wire::hello(&purpose.known_as(run.clone())).map_err(mute)?;
         let engine = Arc::new(Mutex::new(greeting));
         let (lines, inbox) = mpsc::channel(LINES_MAX);
-        let keeper = Keeper::new(path.to_owned(), hello, Arc::clone(&engine), inbox);
+        let keeper = Keeper::new(path.to_owned(), again, Arc::clone(&engine), inbox);
         tokio::spawn(keeper.keep(connection));
-        Ok(SocketLink { path: path.to_owned(), engine, lines })
+        Ok(SocketLink { path: path.to_owned(), run, engine, lines })
     }
 
     /// What became of the files that were to be followed.
@@ -109,8 +149,16 @@ impl SocketLink {
     }
 }
 
+fn is_name(text: &str) -> bool {
+    check_name("run", text, RUN_NAME_CHARS_MAX).is_ok()
+}
+
 #[async_trait]
 impl EngineLink for SocketLink {
+    fn run_name(&self) -> Option<&str> {
+        self.run.as_deref()
+    }
+
     fn describe(&self) -> String {
         format!("engine pid {} at {}", self.engine().pid, self.path.display())
     }

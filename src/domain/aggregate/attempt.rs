@@ -7,11 +7,10 @@ use super::envs::EnvTable;
 use super::feed::Feeds;
 use super::following::Files;
 use super::groups::Groups;
-use super::members::MemberTable;
 use super::report;
 use super::series::SeriesTable;
 use crate::domain::event::{Event, Expect, GroupRule, Meaning, RunStarted};
-use crate::domain::joining::{Known, Relation, Start};
+use crate::domain::joining::{Keys, Known, Relation, Roster, Start};
 use crate::domain::names::{Name, RunKey};
 use crate::domain::observation::{AttemptOpened, LastEvent, MemberHeard, NewEnv, RunObserved};
 use crate::domain::run::RunFacts;
@@ -41,7 +40,9 @@ pub(super) struct Attempt {
     pub(super) number: u32,
     /// Set when the attempt begins, taken by the batch's observation.
     pub(super) opened: Option<Box<AttemptOpened>>,
-    pub(super) key: Option<String>,
+    pub(super) keys: Keys,
+    /// The word on its launcher, for an attempt that begins anew under it.
+    pub(super) launch: Option<Box<Event>>,
     pub(super) started: Option<StartMark>,
     /// Processes with a watcher that are still there: whatever starts belongs to them.
     pub(super) wrapped: BTreeSet<u32>,
@@ -54,7 +55,7 @@ pub(super) struct Attempt {
     pub(super) step: Option<u64>,
     pub(super) episodes: Option<u64>,
     pub(super) skew_us: Option<i64>,
-    pub(super) members: MemberTable,
+    pub(super) members: Roster,
     pub(super) envs: EnvTable,
     pub(super) groups: Groups,
     pub(super) series: SeriesTable,
@@ -160,6 +161,13 @@ impl RunEntry {
         Ok(())
     }
 
+    /// What the next attempt begins with: one that its launcher begins anew is under that launcher still.
+    pub(super) fn relaunch(&self, event: &Event) -> Option<Box<Event>> {
+        let anew = matches!(event.meaning, Meaning::RunStarted(_)) && self.open;
+        let launch = self.attempt.launch.clone().filter(|_| anew);
+        launch.filter(|launch| launch.pid.is_some_and(|pid| self.attempt.wrapped.contains(&pid)))
+    }
+
     /// Begins the next attempt.
     pub(super) fn begin(&mut self, event: &Event, because: &'static str, now: Now) {
         let mut old = std::mem::take(&mut self.attempt);
@@ -208,7 +216,7 @@ impl RunEntry {
         RunFacts {
             key: self.key.clone(),
             attempt: attempt.number,
-            attempt_key: attempt.key.clone(),
+            attempt_key: attempt.keys.key().cloned(),
             labels: facts.labels.clone(),
             command: facts.command.clone(),
             began_at: now.utc_of(attempt.began),
@@ -239,14 +247,14 @@ impl RunEntry {
         let at = |utc| now.moment_of(utc);
         let attempt = Attempt {
             number: facts.attempt,
-            key: facts.attempt_key,
+            keys: Keys::restored(facts.attempt_key),
             began: at(facts.began_at),
             last: facts.last_at.map(at),
             events: facts.events,
             step: facts.step,
             episodes: facts.episodes,
             skew_us: facts.skew_s.map(|s| (s * 1e6) as i64),
-            members: MemberTable::restore(facts.members, here, now),
+            members: Roster::restore(facts.members, here, now),
             envs: EnvTable::restore(&facts.groups, now),
             groups: Groups::restore(&facts.groups, now),
             series: SeriesTable::restore(facts.series, now),
@@ -275,7 +283,8 @@ impl RunEntry {
 impl Attempt {
     /// Why this `run_started` is a restart, if it is one.
     fn restarted(&self, event: &Event, started: &RunStarted, host: &Name, open: bool) -> Option<&'static str> {
-        if let (Some(known), Some(told)) = (&self.key, &started.attempt_id) {
+        let known = Start::of(event).and_then(|start| self.keys.for_start(&start, !self.wrapped.is_empty()));
+        if let (Some(known), Some(told)) = (known, &started.attempt_id) {
             return (known != told).then_some("a new attempt_id");
         }
         let mark = StartMark::of(event);
@@ -290,7 +299,7 @@ impl Attempt {
         let Some(start) = Start::of(event) else { return false };
         let world_size = self.facts.as_ref().and_then(|facts| facts.world_size);
         let known = Known {
-            attempt_id: self.key.as_deref(),
+            attempt_id: self.keys.for_start(&start, !self.wrapped.is_empty()),
             wrapped: !self.wrapped.is_empty(),
             wrapped_here: !self.wrapped.is_empty() && event.host.as_ref().is_none_or(|from| from == host),
             started: self.started.is_some(),

@@ -3,6 +3,7 @@
 use super::announced;
 use super::attempt::{Attempt, StartMark};
 use crate::domain::event::{Event, Expect, Meaning, ProcessStarted, RunStarted, Watcher};
+use crate::domain::joining::Start;
 use crate::domain::names::Name;
 use crate::domain::observation::RunObserved;
 use crate::domain::time::Now;
@@ -36,8 +37,8 @@ impl Attempt {
 
     fn note_started(&mut self, event: &Event, started: &RunStarted, now: Now, observed: &mut RunObserved) {
         self.started.get_or_insert_with(|| StartMark::of(event));
-        if self.key.is_none() {
-            self.key.clone_from(&started.attempt_id);
+        if let Some(start) = Start::of(event) {
+            self.keys.note(&start);
         }
         if let Some(n_envs) = started.n_envs {
             let group = self.envs.group(&event.group, now.moment);
@@ -64,8 +65,11 @@ impl Attempt {
         if event.host.as_ref().is_none_or(|from| from == host) && started.watcher != Watcher::Nobody {
             self.wrapped.extend(event.pid);
         }
-        if self.key.is_none() {
-            self.key.clone_from(&started.attempt_id);
+        if let Some(start) = Start::of(event) {
+            self.keys.note(&start);
+        }
+        if started.watcher != Watcher::Nobody && event.rank.is_none() {
+            self.launch = Some(Box::new(event.clone()));
         }
         let facts = self.edit();
         facts.labels.extend(started.labels.clone());

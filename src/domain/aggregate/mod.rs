@@ -7,7 +7,6 @@ mod feed;
 mod following;
 mod groups;
 mod lifecycle;
-mod members;
 mod series;
 
 use super::event::{Event, Meaning, Refused};
@@ -71,6 +70,11 @@ impl AggregateMachine {
         }
         for (place, (event, run)) in batch.events.iter().zip(&batch.runs).enumerate() {
             self.apply_one(place, *run, event, now, &mut work);
+        }
+        for (run, of) in &batch.twins {
+            if let Some(observed) = work.observed.iter_mut().rfind(|observed| observed.run == *run) {
+                observed.reports.push(Report::Twin { of: of.clone() });
+            }
         }
         for (index, event) in std::mem::take(&mut work.last_of) {
             let last = evidence(batch, &batch.events[event]);
@@ -159,7 +163,12 @@ impl AggregateMachine {
         }
         if let Some(because) = opening {
             self.envs -= entry.env_count();
+            let launch = entry.relaunch(event);
             entry.begin(event, because, now);
+            if let Some(launch) = launch {
+                let index = work.observation(run, &mut entry.attempt);
+                entry.take(&launch, &self.host, now, work.history, &mut work.observed[index]);
+            }
         }
         let index = work.observation(run, &mut entry.attempt);
         let observed = &mut work.observed[index];

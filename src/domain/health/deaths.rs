@@ -62,7 +62,7 @@ impl RunHealth {
                 thread.held = None;
             }
         }
-        self.recount();
+        self.recount(place);
         let Some(place) = place.filter(|_| self.members.are_several()) else {
             if self.open || self.failed_after_its_groups(&cause) {
                 self.end_with_process(cause, seen, changed);
@@ -80,8 +80,8 @@ impl RunHealth {
     /// Another life of a member begins: its death is over.
     pub(super) fn forget_death(&mut self, place: Option<u32>) {
         let Some(place) = place.filter(|place| self.process_of(Some(*place)).liveness.is_dead()) else { return };
+        self.members.untold.retain(|(_, waiting)| *waiting != place);
         if let Some(member) = self.members.list.get_mut(place as usize) {
-            member.untold = None;
             member.finished = false;
         }
         self.members.alerts.remove(&(CheckKind::Process, place));
@@ -180,7 +180,7 @@ impl RunHealth {
             _ if led => {
                 let interrupted = matches!(cause, DeathCause::Exited(Exit { signal: Some(SIGINT), .. }));
                 let hold = if interrupted { INTERRUPT_HOLD } else { LAUNCHER_HOLD };
-                self.members.list[place as usize].untold = Some(now.moment + hold);
+                self.members.untold.push((now.moment + hold, place));
             }
             _ => self.tell_loss(place, now, changed),
         }
@@ -191,15 +191,12 @@ impl RunHealth {
         if self.members.next_untold().is_none_or(|at| at > now.moment) {
             return;
         }
-        let due = |(place, member): (u32, &super::members::MemberHealth)| {
-            member.untold.filter(|at| *at <= now.moment).map(|_| place)
-        };
-        let mut places: Vec<u32> = self.members.counted().filter_map(due).collect();
+        let waits = |(at, _): &(Moment, u32)| *at > now.moment;
+        let (kept, due): (Vec<_>, Vec<_>) = self.members.untold.drain(..).partition(waits);
+        self.members.untold = kept;
+        let mut places: Vec<u32> = due.into_iter().map(|(_, place)| place).collect();
         // The first to die is told first: what else is due with it follows it.
         places.sort_by_key(|place| self.members.first.is_none_or(|first| first.place != *place));
-        for member in &mut self.members.list {
-            member.untold = member.untold.filter(|at| *at > now.moment);
-        }
         if self.open {
             places.into_iter().for_each(|place| self.tell_loss(place, now, changed));
         }
@@ -239,9 +236,7 @@ impl RunHealth {
 
     /// The attempt ended: what members do from here on is told with that.
     fn fold_the_end(&mut self, now: Now, changed: &mut Changed) {
-        for member in &mut self.members.list {
-            member.untold = None;
-        }
+        self.members.untold.clear();
         let fatal = changed.ended.is_some_and(|ended| ended.fatal);
         let tally = self.members.tally();
         match (self.members.fold, self.members.first) {
@@ -320,7 +315,7 @@ impl RunHealth {
             let bad = self.is_bad(place, &cause) == Some(true);
             if self.open && bad && !told {
                 // A death that was seen but not told when the engine went is told now.
-                self.members.list[place as usize].untold = Some(now.moment);
+                self.members.untold.push((now.moment, place));
             }
         }
         let first = self.members.first.as_mut();

@@ -118,7 +118,7 @@ impl RunHealth {
             let process = self.process_mut(member);
             *process = ProcessHealth { pid: Some(pid), claimed: Some(now.moment), watched: true, ..Default::default() };
             self.ask_process(member, pid, None, effects);
-            self.recount();
+            self.recount(member);
         }
         if let Some(tid) = tid.filter(|_| member == self.members.main) {
             self.watch_thread(TRAINING_THREAD.into(), Some(pid), Some(tid), now, effects);
@@ -140,7 +140,7 @@ impl RunHealth {
         if self.process_of(member).pid.is_none() {
             self.process_mut(member).liveness = Liveness::Unknown(UnknownWhy::OtherHost);
         }
-        self.recount();
+        self.recount(member);
     }
 
     /// Its parent says its child is there.
@@ -187,7 +187,7 @@ impl RunHealth {
             process.watched = true;
             self.ask_process(member, pid, None, effects);
         }
-        self.recount();
+        self.recount(member);
         for thread in &started.threads {
             let tid = thread.parse().ok();
             self.watch_thread(thread.as_str().into(), Some(pid), tid, now, effects);
@@ -287,17 +287,17 @@ impl RunHealth {
                     process.liveness = Liveness::Alive;
                 }
                 changed.noted = true;
-                self.recount();
+                self.recount(place);
             }
             Sighting::Ended(cause) if process.wrapped => {
                 process.held.get_or_insert((cause, now.moment));
-                self.recount();
+                self.recount(place);
             }
             Sighting::Ended(cause) => self.died(place, cause, now, now, changed),
             Sighting::Hidden(why) if !process.wrapped => {
                 process.liveness = Liveness::Unknown(why);
                 changed.noted = true;
-                self.recount();
+                self.recount(place);
                 self.finish_if_unseen(now, changed);
                 self.end_if_over(now, changed);
             }
@@ -337,7 +337,7 @@ impl RunHealth {
         for place in own.into_iter().chain(members).collect::<Vec<_>>() {
             self.watch_member_again(place, identity, now, effects);
         }
-        self.recount();
+        self.recount_all();
     }
 
     fn watch_member_again(

@@ -21,7 +21,7 @@ impl RunHealth {
         member.status = FreshnessStatus::Live;
         let slot = member.slot;
         if begins || from != FreshnessStatus::Live {
-            self.recount();
+            self.recount(Some(heard.place));
         }
         if self.members.alerts.contains_key(&(CheckKind::Freshness, heard.place)) {
             self.member_freshness(heard.place, from, now, "its events arrive again".to_owned(), changed);
@@ -49,7 +49,7 @@ impl RunHealth {
         let status = self.status_now(last, now, timers);
         if status > from {
             self.members.list[place as usize].status = status;
-            self.recount();
+            self.recount(Some(place));
             if self.is_member_judged(place) && self.members.tally().speaking > 1 {
                 let age = now.moment.since(last);
                 let bound = self.bound_words(status);
@@ -95,7 +95,7 @@ impl RunHealth {
             self.member_freshness(place, from, now, "it said that it is done".to_owned(), changed);
         }
         changed.noted = true;
-        self.recount();
+        self.recount(Some(place));
         let goes_on = |(place, member): (u32, &super::members::MemberHealth)| {
             !member.finished && !member.launcher && !self.process_of(Some(place)).liveness.is_dead()
         };
@@ -109,7 +109,7 @@ impl RunHealth {
                 timers.table.set(member.slot, now.moment);
             }
         }
-        self.recount();
+        self.recount_all();
     }
 
     /// Records a member's change of freshness; what is silent is counted in the reason.
@@ -118,9 +118,9 @@ impl RunHealth {
         let (to, tally) = (member.status, *self.members.tally());
         let here = self.process_of(Some(place)).identity.as_ref().map(|identity| identity.host.clone());
         let who = format!("{}{}", member.name(), member.on_host(&here));
-        let silent = if tally.silent == 1 { "is" } else { "are" };
+        let silent = if tally.silent() == 1 { "is" } else { "are" };
         let count = match to.health().is_unhealthy() {
-            true => format!("; {} of {} members {silent} silent", tally.silent, tally.speaking),
+            true => format!("; {} of {} members {silent} silent", tally.silent(), tally.speaking),
             false => String::new(),
         };
         let transition = Transition {

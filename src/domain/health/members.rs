@@ -1,8 +1,7 @@
 //! Members of an attempt: who they are, and what is known of each.
 //!
 //! One member's process is the run's own: its launcher, or the first that was claimed. It lies in
-//! `RunHealth.process`, every other in its member. What many inputs ask is kept counted, so that no
-//! event costs more where there are many members.
+//! `RunHealth.process`, every other in its member.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -22,6 +21,7 @@ use crate::domain::run::Member;
 use crate::domain::time::Moment;
 
 use super::deaths::{Fold, Loss};
+use super::tally::Tally;
 
 /// The members of an attempt.
 #[derive(Debug, Default)]
@@ -41,7 +41,11 @@ pub(super) struct Members {
     /// All that can be seen ended well, and more were announced: until then they may still come.
     pub(super) stragglers_until: Option<Moment>,
     ranks: HashSet<u32>,
-    tally: Tally,
+    /// Deaths that are held: when each is told.
+    pub(super) untold: Vec<(Moment, u32)>,
+    pub(super) tally: Tally,
+    /// What the run's own process counts for where no member has it.
+    pub(super) unnamed: Tally,
 }
 
 /// One member.
@@ -62,33 +66,8 @@ pub(super) struct MemberHealth {
     pub(super) status: FreshnessStatus,
     /// It said that it is done.
     pub(super) finished: bool,
-    /// It died, and that is told then, unless its launcher ends before.
-    pub(super) untold: Option<Moment>,
-}
-
-/// How many members are how: counted anew when one of them changes.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Tally {
-    /// Members that count.
-    pub(super) all: u32,
-    /// Known to be alive.
-    pub(super) alive: u32,
-    /// Alive, or under a look whose answer is not there.
-    pub(super) maybe: u32,
-    /// Seen to be dead.
-    pub(super) dead: u32,
-    /// Their end was seen, and their parent's word on it is awaited.
-    pub(super) held: u32,
-    pub(super) launchers: u32,
-    pub(super) launchers_dead: u32,
-    /// Judged by their own telemetry.
-    pub(super) speaking: u32,
-    /// Judged, and silent past the first bound.
-    pub(super) silent: u32,
-    /// The worst freshness of those that are judged.
-    pub(super) worst: Option<FreshnessStatus>,
-    /// One that is silent past the second bound is alive.
-    pub(super) hangs: bool,
+    /// What it counts for in the tally.
+    pub(super) tally: Tally,
 }
 
 impl Members {
@@ -110,10 +89,9 @@ impl Members {
         (0u32..).zip(&self.list).filter(|(_, member)| member.counts)
     }
 
-    /// The earliest of what members wait for.
+    /// When the first of the deaths that are held is told.
     pub(super) fn next_untold(&self) -> Option<Moment> {
-        // Few wait at any time, and most often none.
-        (self.tally.dead > 0).then(|| self.list.iter().filter_map(|member| member.untold).min()).flatten()
+        self.untold.iter().map(|(at, _)| *at).min()
     }
 }
 
@@ -132,7 +110,7 @@ impl MemberHealth {
             spoke: false,
             status: FreshnessStatus::Waiting,
             finished: false,
-            untold: None,
+            tally: Tally::default(),
         }
     }
 
@@ -182,8 +160,7 @@ impl RunHealth {
             changed.noted = true;
             self.replaces(noted, changed);
         }
-        self.members.stragglers_until = None;
-        self.recount();
+        self.recount(Some(noted.place));
     }
 
     /// A member takes the place of one of its rank that died before: that death is over.
@@ -198,7 +175,8 @@ impl RunHealth {
         let old: Vec<u32> = self.members.counted().filter(is_old).filter(dead).map(|(place, _)| place).collect();
         for place in old {
             self.members.list[place as usize].counts = false;
-            self.members.list[place as usize].untold = None;
+            self.members.untold.retain(|(_, waiting)| *waiting != place);
+            self.recount(Some(place));
             if let Some(alert) = self.members.alerts.get(&(CheckKind::Process, place)).cloned() {
                 let reason = format!("another process took the place of {}", self.members.list[place as usize].name());
                 let (subject, at) = (alert.subject, alert.since);
@@ -256,40 +234,6 @@ impl RunHealth {
             WatchKey::Member(place) => Some(*place),
             _ => self.members.watched_first.or(self.members.main),
         }
-    }
-
-    /// Counts how the members are, after one of them changed.
-    pub(super) fn recount(&mut self) {
-        let mut tally = Tally::default();
-        for (place, member) in self.members.counted() {
-            let process = self.process_of(Some(place));
-            let dead = process.liveness.is_dead();
-            tally.all += 1;
-            tally.alive += u32::from(process.is_alive() && process.held.is_none());
-            tally.maybe += u32::from(process.may_be_alive());
-            tally.dead += u32::from(dead);
-            tally.held += u32::from(process.held.is_some());
-            tally.launchers += u32::from(member.launcher);
-            tally.launchers_dead += u32::from(member.launcher && dead);
-            tally.speaking += u32::from(member.spoke);
-        }
-        if tally.speaking > 1 {
-            for (place, member) in self.members.counted() {
-                if !self.is_member_judged(place) {
-                    continue;
-                }
-                tally.silent += u32::from(member.status.health().is_unhealthy());
-                tally.worst = tally.worst.max(Some(member.status));
-                let is_silent = member.status.health() == Health::Critical;
-                tally.hangs |= is_silent && self.process_of(Some(place)).is_alive();
-            }
-        }
-        if tally.all == 0 {
-            // Nobody named itself: what is known is of the run's own process.
-            tally.alive = u32::from(self.process.is_alive() && self.process.held.is_none());
-            tally.maybe = u32::from(self.process.may_be_alive());
-        }
-        self.members.tally = tally;
     }
 
     /// Whether a member's own silence would count against it.

@@ -16,8 +16,10 @@ mod past;
 mod reports;
 mod restore;
 mod run;
+mod tally;
 mod threads;
 mod timers;
+mod twin;
 mod verdict;
 
 use std::sync::Arc;

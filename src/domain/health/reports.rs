@@ -39,6 +39,7 @@ impl RunHealth {
             Report::Resumed => self.resume(now, timers, changed),
             Report::PhaseStarted { lease } => self.lease(lease.map(|lease| now.moment + lease), now, timers),
             Report::PhaseEnded => self.lease(None, now, timers),
+            Report::Twin { of } => self.twin(&of, now, changed),
             Report::Moved => self.moved(now, changed),
             Report::Followed(declared) => self.begin_following(declared, now, timers, changed),
             Report::Unfollowed => self.end_following(now, timers, changed),

@@ -75,7 +75,7 @@ impl RunHealth {
                 run.status = FreshnessStatus::Live;
             }
             run.rearm_all(now, timers);
-            run.arm_chores(timers);
+            run.take_up_twin(now);
             run.restore_pace(now);
         }
         // What waits for a time is armed, and what changed by being taken up is told.
@@ -194,6 +194,6 @@ impl RunHealth {
                 self.members.alerts.insert((alert.check, place), alert.clone());
             }
         }
-        self.recount();
+        self.recount_all();
     }
 }

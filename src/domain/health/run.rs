@@ -59,6 +59,7 @@ pub(super) struct RunHealth {
     pub(super) process: ProcessHealth,
     pub(super) members: Members,
     pub(super) told_standing: Option<Standing>,
+    pub(super) twin_until: Option<Moment>,
     pub(super) threads: Vec<ThreadHealth>,
     pub(super) finished_at: Option<Moment>,
     pub(super) finish: ImpliedFinish,
@@ -138,6 +139,7 @@ impl RunHealth {
             process: ProcessHealth::default(),
             members: Members::default(),
             told_standing: None,
+            twin_until: None,
             threads: Vec::new(),
             finished_at: None,
             finish: ImpliedFinish::default(),
@@ -222,6 +224,7 @@ impl RunHealth {
         self.judge_stragglers(now, changed);
         self.judge_fold(now, changed);
         self.judge_implied_finish(now, timers, changed);
+        self.judge_twin(now, changed);
         self.judge_finishing(now, changed);
     }
 
@@ -276,6 +279,7 @@ impl RunHealth {
             self.thread_deadline(),
             self.process_hold_deadline(),
             self.death_deadline(),
+            self.twin_until,
             self.finishing_deadline(),
             self.finish.deadline(),
         ])
@@ -314,7 +318,7 @@ impl RunHealth {
         }
         let silent = self.status.health() == Health::Critical;
         let tally = self.members.tally();
-        let member = tally.worst.map(FreshnessStatus::health);
+        let member = tally.worst().map(FreshnessStatus::health);
         match () {
             () if self.finishing => RunState::Finishing,
             () if self.paused.is_some() => RunState::Paused,
@@ -322,7 +326,7 @@ impl RunHealth {
             () if silent && tally.alive > 0 => RunState::Hung,
             () if silent => RunState::Lost,
             () if self.past.is_some() && tally.alive == 0 => RunState::Waiting,
-            () if member == Some(Health::Critical) && tally.hangs => RunState::Hung,
+            () if member == Some(Health::Critical) && tally.hangs() => RunState::Hung,
             () if member == Some(Health::Critical) => RunState::Lost,
             () if self.status == FreshnessStatus::Slow || member == Some(Health::Warning) => RunState::Slow,
             () if self.last.is_some() || tally.alive + tally.held > 0 => RunState::Running,
@@ -337,7 +341,7 @@ impl RunHealth {
             key: self.key.clone(),
             attempt: self.attempt,
             state: self.state(),
-            freshness: self.members.tally().worst.map_or(self.status, |worst| worst.max(self.status)),
+            freshness: self.members.tally().worst().map_or(self.status, |worst| worst.max(self.status)),
             bounds: self.bounds,
             startup: self.promised.then_some(self.startup),
             liveness: self.liveness(),
@@ -367,18 +371,5 @@ impl RunHealth {
             }
         }
         changed.transitions.push(transition);
-    }
-
-    /// Gives back every slot: the attempt is replaced.
-    pub(super) fn release(&mut self, timers: &mut Timers) {
-        timers.remove(self.freshness_slot);
-        timers.remove(self.chores_slot);
-        for place in &self.envs {
-            timers.remove(place.slot);
-        }
-        for member in &self.members.list {
-            timers.remove(member.slot);
-        }
-        self.envs.clear();
     }
 }

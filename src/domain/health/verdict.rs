@@ -5,6 +5,7 @@ use runwatch_plugin::{Health, Subject};
 use super::HealthEffects;
 use super::members::MemberHealth;
 use super::run::{Changed, RunHealth};
+use super::timers::Timers;
 use crate::domain::change::{Deaths, FoldStep, Standing, StandingChange, Story};
 use crate::domain::check::{Alert, CheckKind};
 use crate::domain::liveness::{DeathCause, Exit, Liveness};
@@ -74,7 +75,7 @@ impl RunHealth {
             alerts: self.alerts.len() + self.members.alerts.len(),
             silent_envs: self.silent_envs(),
             members: self.members.tally().speaking as usize,
-            silent_members: self.members.tally().silent as usize,
+            silent_members: self.members.tally().silent() as usize,
             heard: !self.status.health().is_unhealthy(),
             suspect: self.suspect(),
             deaths: self.deaths_told(changed),
@@ -97,7 +98,7 @@ impl RunHealth {
 
     /// The process of the member that is silent longest, while it is alive.
     fn suspect(&self) -> Option<u32> {
-        if !self.members.tally().hangs {
+        if !self.members.tally().hangs() {
             return None;
         }
         let alive = |(place, member): &(u32, &MemberHealth)| {
@@ -117,5 +118,18 @@ impl RunHealth {
         if self.told_standing.replace(standing) != Some(standing) {
             effects.standings.push(StandingChange { run: self.id, attempt: self.attempt, standing });
         }
+    }
+
+    /// Gives back every slot: the attempt is replaced.
+    pub(super) fn release(&mut self, timers: &mut Timers) {
+        timers.remove(self.freshness_slot);
+        timers.remove(self.chores_slot);
+        for place in &self.envs {
+            timers.remove(place.slot);
+        }
+        for member in &self.members.list {
+            timers.remove(member.slot);
+        }
+        self.envs.clear();
     }
 }

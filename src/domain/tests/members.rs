@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::freshness::FreshnessStatus;
 use crate::domain::liveness::{DeathCause, Liveness, UnknownWhy};
 use crate::domain::run::MemberVerdict;
+use crate::limits::MEMBERS_PER_RUN_MAX;
 
 /// `run_started` of a rank of this host.
 pub(super) fn rank(rank: u32, pid: u32) -> Event {
@@ -438,4 +439,30 @@ fn a_rank_that_is_done_is_not_the_run() {
     night.send(20_000, Event { pid: Some(100), ..of_rank(0, finished()) });
     night.until(25_000);
     assert_eq!(night.told.len(), 0, "rank 0 speaks for all: what is silent now is done");
+}
+
+#[test]
+fn as_many_members_as_are_held_crash_in_one_message() {
+    let most = MEMBERS_PER_RUN_MAX as u32;
+    let mut night = Night::new();
+    let mut batch = EventBatch::default();
+    for number in 0..most + 3 {
+        let quiet = started(|started| started.expect.stale = Some(seconds(360_000)));
+        batch.events.push(Event { rank: Some(number), pid: Some(10_000 + number), ..quiet });
+    }
+    night.send_all(0, batch);
+    for round in 1..=3 {
+        let telemetry = |number| Event { pid: Some(10_000 + number), ..of_rank(number, step(round)) };
+        let batch = EventBatch { events: (0..most).map(telemetry).collect(), ..EventBatch::default() };
+        night.send_all(1_000 * round as i64, batch);
+    }
+    night.sights(4_000, 1, (0..most).map(|place| (key(place), found(10_000 + place))).collect());
+    assert_eq!((night.view().attempt, count(&night.view())), (1, (most as usize, most as usize)));
+    let deaths = (0..most).map(|place| (key(place), killed(if place == 37 { 11 } else { 15 }))).collect();
+    night.sights(5_000, 1, deaths);
+    night.until(3_600_000);
+    assert_eq!(kinds(&night), [(5_000, Kind::Firing, RunState::Killed)]);
+    let summary = &night.told[0].1.summary;
+    assert!(summary.contains("rank 37 was killed by SIGSEGV on here; 4095 others were killed by SIGTERM"), "{summary}");
+    assert!(night.told[0].1.alerts.len() <= 1);
 }

@@ -7,6 +7,7 @@ mod incidents;
 mod members;
 mod records;
 mod teams;
+mod twins;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +81,7 @@ impl Night {
         let teams = teams();
         Night {
             now_ms: 0,
-            intake: IntakeMachine::new(teams.clone()),
+            intake: IntakeMachine::new(teams.clone()).on_host("here".into()),
             aggregate: AggregateMachine::new("here".into()),
             health: HealthMachine::new(identity(), teams.clone(), now_at(0)),
             routing: RoutingMachine::new(teams.clone(), None, "k3f9xa".into(), 0),
@@ -117,12 +118,17 @@ impl Night {
 
     /// One event, `ms` into the night.
     fn send(&mut self, ms: i64, event: Event) {
+        self.send_all(ms, EventBatch::of(event));
+    }
+
+    /// Events of one batch, `ms` into the night.
+    fn send_all(&mut self, ms: i64, batch: EventBatch) {
         self.until(ms);
-        self.send_batch(EventBatch::of(event));
+        self.send_batch(batch);
     }
 
     fn send_batch(&mut self, batch: EventBatch) {
-        let (batch, refused) = self.intake.take(batch);
+        let (batch, refused) = self.intake.take(batch, self.now());
         assert_eq!(refused, []);
         let effects = self.aggregate.apply(&batch, self.now());
         assert_eq!(effects.refused, []);
@@ -151,6 +157,7 @@ impl Night {
         for (run, attempt) in effects.closed {
             self.aggregate.attempt_closed(run, attempt, self.now());
         }
+        self.intake.on_standings(effects.standings);
         self.watch.extend(effects.watch);
         for change in effects.changes {
             let effects = self.routing.on_change(&change);
@@ -192,6 +199,19 @@ impl Night {
         fold(shares, self.now()).remove(0)
     }
 
+    /// Every run: its name, attempt and state.
+    fn runs(&self) -> Vec<(String, u32, RunState)> {
+        let shares = Shares {
+            facts: self.aggregate.facts(self.now()),
+            verdicts: self.health.verdicts(self.now()),
+            ..Shares::default()
+        };
+        let mut runs: Vec<_> =
+            fold(shares, self.now()).into_iter().map(|run| (run.run.to_string(), run.attempt, run.state)).collect();
+        runs.sort();
+        runs
+    }
+
     /// The engine dies, and another takes up its journal `down_ms` later.
     fn restart(&mut self, down_ms: i64) {
         let facts = self.aggregate.facts(self.now());
@@ -202,7 +222,7 @@ impl Night {
             .collect();
         let incidents = self.routing.incidents();
         self.now_ms += down_ms;
-        self.intake = IntakeMachine::new(self.teams.clone());
+        self.intake = IntakeMachine::new(self.teams.clone()).on_host("here".into());
         self.aggregate = AggregateMachine::new("here".into());
         self.health = HealthMachine::new(identity(), self.teams.clone(), self.now());
         self.routing = RoutingMachine::new(self.teams.clone(), None, "k3f9xa".into(), 1);
@@ -212,6 +232,7 @@ impl Night {
         }
         for ((_, facts), verdict) in facts.into_iter().zip(verdicts) {
             let id = self.intake.restore(facts.key.clone(), &facts.labels);
+            self.intake.take_up(id, &facts, verdict.ended_at.is_none(), self.now());
             self.aggregate.restore(id, facts.clone(), verdict.ended_at.is_none(), self.now());
             let effects = self.health.restore(id, &facts, Some(&verdict), self.now());
             self.take(effects);

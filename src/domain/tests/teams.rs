@@ -29,7 +29,7 @@ fn three_teams() -> Arc<[Team]> {
 }
 
 fn take(intake: &mut IntakeMachine, event: Event) -> AcceptedBatch {
-    let (batch, refused) = intake.take(EventBatch::of(event));
+    let (batch, refused) = intake.take(EventBatch::of(event), now_at(0));
     assert_eq!(refused, []);
     batch
 }

@@ -263,3 +263,16 @@ async fn rows_of_an_earlier_version_are_taken_up() {
     let expected = RunVerdict { pace: None, ..verdict("ppo", 1, RunState::Running, 1) };
     assert_eq!(found.runs[0].verdict.as_ref(), Some(&expected));
 }
+
+#[test]
+fn a_verdict_of_before_members_were_judged_is_read() {
+    let written = crate::journal::rows::write_verdict(verdict("ppo", 1, RunState::Running, 1)).unwrap();
+    let mut row: serde_json::Value = serde_json::from_str(&written).unwrap();
+    let object = row.as_object_mut().unwrap();
+    assert!(object.remove("members").is_some() && object.remove("fold_since").is_some());
+    for alert in object["alerts"].as_array_mut().unwrap() {
+        assert!(alert.as_object_mut().unwrap().remove("member").is_some());
+    }
+    let read = crate::journal::rows::read_verdict(row.to_string().as_bytes()).unwrap();
+    assert_eq!((read.members.len(), read.fold_since, read.alerts[0].member.clone()), (0, None, None));
+}

@@ -262,7 +262,7 @@ impl Connection {
         };
         match understood {
             Ok(tail) => {
-                let answer = self.door.info.answer(&*self.door.board.status().await);
+                let answer = self.door.info.answer(self.pinned.as_ref(), &*self.door.board.status().await);
                 self.replies.add(&HelloAnswer { tail, ..answer });
             }
             Err(error) => self.replies.offer(&Refusal { line: self.lines, error: &error }),
@@ -275,12 +275,26 @@ impl Connection {
         if let Some(run) = &hello.run {
             check_name("`run`", run, RUN_NAME_CHARS_MAX).map_err(|error| error.to_string())?;
         }
+        let asked = hello.run.clone();
         self.pinned = hello.run.map(Name::from);
         self.ack = hello.ack;
+        if let Some(run) = self.pinned.take() {
+            // A process that is there already finds its run by itself; one to come needs a name now.
+            self.pinned = Some(match hello.begins {
+                true => self.door.intake.promise_name(run, hello.attempt_id).await,
+                false => run,
+            });
+        }
         if hello.watch.is_some() {
             self.watch_peer().await?;
         }
-        Ok(self.follow(hello.tail).await)
+        let known = self.pinned.as_deref().map(str::to_owned);
+        let mut files = hello.tail;
+        // What feeds the run that was asked for feeds it under the name it has.
+        for file in files.iter_mut().filter(|file| file.run.is_some() && file.run == asked) {
+            file.run.clone_from(&known);
+        }
+        Ok(self.follow(files).await)
     }
 
     async fn follow(&mut self, files: Vec<TailRequest>) -> Vec<TailAnswer> {

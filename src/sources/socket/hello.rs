@@ -20,6 +20,12 @@ pub struct Hello {
     /// `peer` makes the process at the other end a member of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<String>,
+    /// Whether a process of the run is about to begin: the answer says under which name it will be known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub begins: bool,
+    /// The key of that process's attempt, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt_id: Option<String>,
     /// Whether each lifecycle line is to be answered once it is in the journal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ack: bool,
@@ -50,6 +56,9 @@ pub struct HelloAnswer {
     pub version: String,
     /// The engine's process.
     pub pid: u32,
+    /// The name under which the pinned run is known: another than was asked for while an attempt of that is live.
+    #[serde(default)]
+    pub run: Option<String>,
     /// Where the engine's API is, if it has one.
     pub url: Option<String>,
     /// Where the engine sends to.
@@ -74,7 +83,7 @@ pub struct HelloSink {
 }
 
 impl HelloInfo {
-    pub(super) fn answer(&self, status: &StatusView) -> HelloAnswer {
+    pub(super) fn answer(&self, run: Option<&Name>, status: &StatusView) -> HelloAnswer {
         let sinks = status.sinks.iter().map(|sink| HelloSink {
             sink: sink.sink.to_string(),
             kind: sink.kind.to_owned(),
@@ -85,6 +94,7 @@ impl HelloInfo {
             hello: PROTOCOL,
             version: self.version.to_owned(),
             pid: self.pid,
+            run: run.map(|run| run.to_string()),
             url: self.url.clone(),
             sinks: sinks.collect(),
             tail: Vec::new(),
@@ -111,6 +121,7 @@ impl Hello {
             return Err(format!("hello {} is not known here: this engine speaks hello {PROTOCOL}", hello.hello));
         }
         match hello.watch.as_deref() {
+            _ if hello.begins && hello.run.is_none() => Err("`begins` needs `run`: the run that begins".to_owned()),
             None => Ok(hello),
             Some("peer") if hello.run.is_none() => {
                 Err("`watch` needs `run`: the run the peer is a member of".to_owned())

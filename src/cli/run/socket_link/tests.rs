@@ -38,7 +38,11 @@ impl Engine {
     async fn meet(&self, pid: u32) -> Met {
         let (stream, _) = timeout(PATIENCE, self.listener.accept()).await.expect("a caller").expect("a stream");
         let mut met = Met(BufReader::new(stream));
-        assert_eq!(met.read().await, json!({ "hello": 1, "run": "ann/train", "ack": true }));
+        let mut hello = met.read().await;
+        // Only the first hello is of a process that is to begin.
+        let begins = hello.as_object_mut().expect("an object").remove("begins");
+        assert!(begins.is_none() || begins == Some(true.into()));
+        assert_eq!(hello, json!({ "hello": 1, "run": "ann/train", "ack": true }));
         met.write(json!({ "hello": 1, "version": "0.1.0", "pid": pid, "url": "http://127.0.0.1:7171", "sinks": [
             { "sink": "slack", "type": "slack", "target": "hooks.slack.com", "disabled": null },
             { "sink": "desktop", "type": "desktop", "target": "", "disabled": "no session bus" },
@@ -273,4 +277,28 @@ async fn an_engine_that_says_nothing_is_mute_in_time() {
     let engine = Engine::new();
     let link = timeout(PATIENCE, SocketLink::connect(&engine.path(), "r")).await.expect("in time");
     assert!(matches!(link, Err(LinkError::Mute { .. })), "{link:?}");
+}
+
+#[tokio::test]
+async fn the_name_that_the_engine_gives_is_the_runs_through_every_reconnect() {
+    let engine = Engine::new();
+    let path = engine.path();
+    let meet = async {
+        let (stream, _) = timeout(PATIENCE, engine.listener.accept()).await.expect("a caller").expect("a stream");
+        let mut met = Met(BufReader::new(stream));
+        let hello = met.read().await;
+        met.write(json!({ "hello": 1, "version": "0.1.0", "pid": 1, "run": "r#2", "sinks": [] })).await;
+        (hello, met)
+    };
+    let purpose =
+        Purpose { run: Some("r".to_owned()), begins: true, attempt_id: Some("job".to_owned()), files: Vec::new() };
+    let (link, (hello, met)) = tokio::join!(SocketLink::open(&path, &purpose), meet);
+    assert_eq!(hello, json!({ "hello": 1, "run": "r", "ack": true, "begins": true, "attempt_id": "job" }));
+    let link = link.expect("a link");
+    assert_eq!(link.run_name(), Some("r#2"));
+    // The engine goes; the one that comes is told the name that the run has.
+    drop(met);
+    let (stream, _) = timeout(PATIENCE, engine.listener.accept()).await.expect("a caller").expect("a stream");
+    let hello = Met(BufReader::new(stream)).read().await;
+    assert_eq!(hello, json!({ "hello": 1, "run": "r#2", "ack": true }));
 }

@@ -5,13 +5,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::{SinkLine, SinkTrust};
+use super::Purpose;
 use crate::domain::event::{Event, Meaning, SchedulerWord};
 use crate::sources::socket::{Hello, PROTOCOL};
-use crate::sources::tail::{TailAnswer, TailRequest};
+use crate::sources::tail::TailAnswer;
 
-/// The first line of a connection: the run of its lines, and the files to be followed.
-pub(super) fn hello(run: Option<&str>, tail: Vec<TailRequest>) -> Result<String, serde_json::Error> {
-    serde_json::to_string(&Hello { hello: PROTOCOL, run: run.map(str::to_owned), ack: true, tail, ..Hello::default() })
+/// The first line of a connection: what it is for.
+pub(super) fn hello(purpose: &Purpose) -> Result<String, serde_json::Error> {
+    let Purpose { run, begins, attempt_id, files } = purpose.clone();
+    let hello = Hello { hello: PROTOCOL, run, ack: true, begins, attempt_id, tail: files, ..Hello::default() };
+    serde_json::to_string(&hello)
 }
 
 /// The engine's answer to it.
@@ -21,6 +24,9 @@ pub(super) struct Greeting {
     pub hello: u32,
     /// The engine's process.
     pub pid: u32,
+    /// The name under which the run is known there.
+    #[serde(default)]
+    pub run: Option<String>,
     /// Its sinks.
     #[serde(default)]
     pub sinks: Vec<GreetingSink>,

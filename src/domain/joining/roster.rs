@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::{Known, Start};
 use crate::domain::event::{Event, Meaning};
-use crate::domain::joining::{Known, Start};
 use crate::domain::names::Name;
 use crate::domain::observation::MemberNoted;
 use crate::domain::run::Member;
@@ -12,7 +12,7 @@ use crate::limits::MEMBERS_PER_RUN_MAX;
 
 /// The members of an attempt.
 #[derive(Debug, Default)]
-pub(super) struct MemberTable {
+pub(in crate::domain) struct Roster {
     members: Vec<Entry>,
     by_pid: HashMap<(Name, u32), u32>,
     /// The member of a rank, wherever it is: the last that came.
@@ -30,16 +30,16 @@ struct Entry {
     introduced: bool,
 }
 
-impl MemberTable {
+impl Roster {
     /// What is known, in the order of the places.
-    pub(super) fn facts(&self, now: Now) -> Vec<Member> {
+    pub(in crate::domain) fn facts(&self, now: Now) -> Vec<Member> {
         let seen = |entry: &Entry| Member { last_at: entry.last.map(|last| now.utc_of(last)), ..entry.member.clone() };
         self.members.iter().map(seen).collect()
     }
 
     /// Takes up what an earlier life of the engine knew.
-    pub(super) fn restore(members: Vec<Member>, here: &Name, now: Now) -> MemberTable {
-        let mut table = MemberTable::default();
+    pub(in crate::domain) fn restore(members: Vec<Member>, here: &Name, now: Now) -> Roster {
+        let mut table = Roster::default();
         for member in members {
             let last = member.last_at.map(|at| now.moment_of(at));
             let entry = Entry { member: Member { last_at: None, ..member }, last, introduced: true };
@@ -50,13 +50,18 @@ impl MemberTable {
     }
 
     /// Whether a process of this host and pid is a member.
-    pub(super) fn knows(&self, host: Option<&Name>, pid: Option<u32>, here: &Name) -> bool {
+    pub(in crate::domain) fn knows(&self, host: Option<&Name>, pid: Option<u32>, here: &Name) -> bool {
         pid.is_some_and(|pid| self.by_pid.contains_key(&(host.unwrap_or(here).clone(), pid)))
     }
 
     /// Notes who sent an event: its place, and what is news of it. `None` for a sender without a name, or
     /// without room.
-    pub(super) fn note(&mut self, event: &Event, here: &Name, now: Moment) -> Option<(u32, Option<MemberNoted>)> {
+    pub(in crate::domain) fn note(
+        &mut self,
+        event: &Event,
+        here: &Name,
+        now: Moment,
+    ) -> Option<(u32, Option<MemberNoted>)> {
         if event.pid.is_none() && event.rank.is_none() {
             return None;
         }
@@ -91,7 +96,7 @@ impl MemberTable {
     }
 
     /// What of the members matters to a start: by them it may join.
-    pub(super) fn known<'a>(&self, start: &Start<'_>, here: &Name, known: Known<'a>) -> Known<'a> {
+    pub(in crate::domain) fn known<'a>(&self, start: &Start<'_>, here: &Name, known: Known<'a>) -> Known<'a> {
         let host = start.host.unwrap_or(here);
         let holder = start.rank.and_then(|rank| self.by_rank.get(&rank)).map(|place| &self.members[*place as usize]);
         // A rank without a pid is the one that is known; with another pid it is another's.
@@ -108,8 +113,13 @@ impl MemberTable {
         }
     }
 
+    /// Whether the event's sender is a member.
+    pub(in crate::domain) fn has(&self, event: &Event, here: &Name) -> bool {
+        self.find(event, here).is_some()
+    }
+
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::domain) fn len(&self) -> usize {
         self.members.len()
     }
 
