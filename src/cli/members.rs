@@ -9,11 +9,15 @@ const LISTED_MAX: usize = 16;
 
 /// `3 of 4 alive`, where there are several or were announced.
 pub(super) fn summary(run: &wire::Run) -> Option<String> {
-    let counted = run.members.iter().filter(|member| member.liveness.is_some()).count();
+    // A launcher has no rank: what is announced are those that have.
+    let ranked = run.members.iter().any(|member| member.rank.is_some());
+    let members =
+        || run.members.iter().filter(|member| member.liveness.is_some() && (!ranked || member.rank.is_some()));
+    let counted = members().count();
     if counted < 2 && run.world_size.is_none_or(|size| size < 2) {
         return None;
     }
-    let dead = run.members.iter().filter(|member| state(member) == "dead").count();
+    let dead = members().filter(|member| state(member) == "dead").count();
     let dead = if dead > 0 { format!(", {dead} dead") } else { String::new() };
     let announced = run.world_size.map(|size| format!(", {size} announced")).unwrap_or_default();
     Some(format!("{} of {counted} known to be alive{dead}{announced}", run.members_alive))
