@@ -9,11 +9,15 @@ const LISTED_MAX: usize = 16;
 
 /// `3 of 4 alive`, where there are several or were announced.
 pub(super) fn summary(run: &wire::Run) -> Option<String> {
-    let counted = run.members.iter().filter(|member| member.liveness.is_some()).count();
+    // A launcher has no rank: what is announced are those that have.
+    let ranked = run.members.iter().any(|member| member.rank.is_some());
+    let members =
+        || run.members.iter().filter(|member| member.liveness.is_some() && (!ranked || member.rank.is_some()));
+    let counted = members().count();
     if counted < 2 && run.world_size.is_none_or(|size| size < 2) {
         return None;
     }
-    let dead = run.members.iter().filter(|member| state(member) == "dead").count();
+    let dead = members().filter(|member| state(member) == "dead").count();
     let dead = if dead > 0 { format!(", {dead} dead") } else { String::new() };
     let announced = run.world_size.map(|size| format!(", {size} announced")).unwrap_or_default();
     Some(format!("{} of {counted} known to be alive{dead}{announced}", run.members_alive))
@@ -51,4 +55,62 @@ fn words(member: &wire::Member) -> String {
     let age = member.freshness.age_s.map(|age_s| format!(" (last {age_s} s ago)")).unwrap_or_default();
     let fresh = format!("{}{age}", member.freshness.status);
     [Some(place(member)), liveness, Some(fresh)].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::api::wire::Run;
+    use crate::domain::freshness::FreshnessStatus;
+    use crate::domain::liveness::{DeathCause, Exit, Liveness, UnknownWhy};
+    use crate::domain::run::{Member, MemberVerdict};
+    use crate::sources::fakes::quiet_run;
+
+    fn run(lives: Vec<Liveness>, world_size: Option<u32>) -> Run {
+        let mut view = quiet_run("llm", "lab");
+        let now = view.began_at + Duration::from_secs(600);
+        let member =
+            |rank| Member { host: Some("gpu-3".into()), pid: Some(100 + rank), rank: Some(rank), last_at: Some(now) };
+        view.members = (0..lives.len() as u32).map(member).collect();
+        let verdict = |(rank, liveness): (u32, Liveness)| MemberVerdict {
+            host: Some("gpu-3".into()),
+            pid: Some(100 + rank),
+            rank: Some(rank),
+            counts: true,
+            liveness,
+            process: None,
+            launcher: false,
+            freshness: (rank == 1).then_some(FreshnessStatus::Stale),
+            spoke: true,
+            finished: false,
+        };
+        view.judged = (0..).zip(lives).map(verdict).collect();
+        view.world_size = world_size;
+        Run::of(&view, now)
+    }
+
+    #[test]
+    fn what_is_not_well_comes_first_and_the_whole_is_counted() {
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let dead = Liveness::Dead { cause: DeathCause::Exited(Exit::signal(11)), at };
+        let shown =
+            run(vec![Liveness::Alive, Liveness::Alive, dead, Liveness::Unknown(UnknownWhy::OtherHost)], Some(8));
+        assert_eq!(summary(&shown).as_deref(), Some("2 of 4 known to be alive, 1 dead, 8 announced"));
+        assert_eq!(
+            lines(&shown),
+            [
+                "gpu-3 pid 101 rank 1, alive, stale (last 0 s ago)",
+                "gpu-3 pid 102 rank 2, dead: killed by SIGSEGV, live (last 0 s ago)",
+                "gpu-3 pid 100 rank 0, alive, live (last 0 s ago)",
+                "gpu-3 pid 103 rank 3, unknown: it runs on another host, live (last 0 s ago)",
+            ]
+        );
+        assert_eq!(
+            (summary(&run(vec![Liveness::Alive], None)), lines(&run(vec![Liveness::Alive], None)).len()),
+            (None, 0)
+        );
+        assert_eq!(lines(&run(vec![Liveness::Alive; 64], None)).last().map(String::as_str), Some("and 48 more"));
+    }
 }

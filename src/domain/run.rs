@@ -218,9 +218,11 @@ pub struct ThreadVerdict {
 }
 
 impl MemberVerdict {
-    /// How many of `members` count, and how many of those are known to be alive.
+    /// How many of `members` count, and how many of those are known to be alive. A launcher is counted
+    /// where nobody else is: what is announced are its ranks.
     pub fn count(members: &[MemberVerdict]) -> (usize, usize) {
-        let counted = || members.iter().filter(|member| member.counts);
+        let led = members.iter().any(|member| member.counts && !member.launcher);
+        let counted = || members.iter().filter(|member| member.counts && !(led && member.launcher));
         (counted().count(), counted().filter(|member| member.liveness == Liveness::Alive).count())
     }
 }

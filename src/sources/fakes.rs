@@ -16,7 +16,7 @@ use crate::domain::event::{Event, EventBatch, Refused};
 use crate::domain::freshness::{BoundSource, Bounds, FreshnessStatus};
 use crate::domain::incident::Incident;
 use crate::domain::liveness::{DeathCause, Liveness, UnknownWhy};
-use crate::domain::names::RunKey;
+use crate::domain::names::{Name, RunKey};
 use crate::domain::run::{Member, ThreadVerdict};
 use crate::domain::status::{EngineView, EnvView, FreshnessView, GroupView, RunView, SeriesView, SinkView, StatusView};
 use crate::ports::{Board, IncidentQuery, Intake, IntakeError, JournalError, Origin, Taken};
@@ -103,6 +103,10 @@ impl Intake for FakeIntake {
         let accepted = batch.events.len();
         self.batches.lock().unwrap().push((origin, batch));
         Ok(Taken { accepted, rejected })
+    }
+
+    async fn promise_name(&self, run: Name, attempt_id: Option<String>) -> Name {
+        if attempt_id.is_some() { run } else { format!("{run}#2").into() }
     }
 }
 

@@ -95,7 +95,7 @@ impl Sink {
 
 impl Run {
     /// `now` is when the view was true: ages of members count up to it.
-    pub(in crate::api) fn of(view: &RunView, now: Timestamp) -> Run {
+    pub(crate) fn of(view: &RunView, now: Timestamp) -> Run {
         let (ungrouped, groups): (Vec<_>, Vec<_>) = view.groups.iter().partition(|group| group.group.is_none());
         let own = || ungrouped.iter().flat_map(|group| group.envs.iter());
         let liveness = Liveness::of(&view.liveness);

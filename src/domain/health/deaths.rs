@@ -295,7 +295,9 @@ impl RunHealth {
     fn unseen_goes_on(&self) -> bool {
         self.members.counted().any(|(place, member)| {
             let process = self.process_of(Some(place));
-            let unseen = !process.liveness.is_dead() && !process.may_be_alive();
+            // A process of this host that never said it is the run's own ends with those that did.
+            let helper = member.local && member.member.pid.is_some() && process.pid.is_none();
+            let unseen = !process.liveness.is_dead() && !process.may_be_alive() && !helper;
             unseen && !member.finished && member.last.is_some() && member.status.health() != Health::Critical
         })
     }

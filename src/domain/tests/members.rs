@@ -466,3 +466,14 @@ fn as_many_members_as_are_held_crash_in_one_message() {
     assert!(summary.contains("rank 37 was killed by SIGSEGV on here; 4095 others were killed by SIGTERM"), "{summary}");
     assert!(night.told[0].1.alerts.len() <= 1);
 }
+
+#[test]
+fn a_helper_that_reports_its_thread_does_not_outlive_the_run() {
+    let mut night = Night::new();
+    night.send(0, Event { pid: Some(100), ..started(|started| started.expect.stale = Some(seconds(360_000))) });
+    night.sight(10, 1, WatchKey::Process, found(100));
+    night.send(1_000, Event { pid: Some(101), ..thread(Some(true), false) });
+    night.send(1_000, Event { pid: Some(101), ..metric() });
+    night.sight(2_000, 1, WatchKey::Process, killed(9));
+    assert_eq!(kinds(&night), [(2_000, Kind::Firing, RunState::Killed)]);
+}

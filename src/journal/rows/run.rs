@@ -134,7 +134,7 @@ struct VerdictRow {
     ended_at: Option<Timestamp>,
     exit: Option<ExitRow>,
     alerts: Vec<AlertRow>,
-    /// Absent in a journal of before members were judged.
+    /// Older journals lack it.
     #[serde(default)]
     members: Vec<MemberVerdictRow>,
     #[serde(default)]

@@ -8,7 +8,7 @@ use tokio::net::UnixStream;
 
 use crate::domain::event::{Event, EventBatch, Meaning, ProcessStarted, Watcher};
 use crate::domain::names::{Name, check_name};
-use crate::limits::{BATCH_EVENTS_MAX, LINE_BYTES_MAX, READ_BYTES, RUN_NAME_CHARS_MAX};
+use crate::limits::{BATCH_EVENTS_MAX, LINE_BYTES_MAX, NAME_CHARS_MAX, READ_BYTES, RUN_NAME_CHARS_MAX};
 use crate::ports::{IntakeError, Origin, Taken};
 use crate::sources::formats::NativeFormat;
 use crate::sources::tail::{TailAnswer, TailDoor, TailRequest, Tails};
@@ -277,16 +277,19 @@ impl Connection {
         }
         let asked = hello.run.clone();
         self.pinned = hello.run.map(Name::from);
+        if let Some(id) = &hello.attempt_id {
+            check_name("`attempt_id`", id, NAME_CHARS_MAX).map_err(|error| error.to_string())?;
+        }
         self.ack = hello.ack;
         if let Some(run) = self.pinned.take() {
             // A process that is there already finds its run by itself; one to come needs a name now.
             self.pinned = Some(match hello.begins {
-                true => self.door.intake.promise_name(run, hello.attempt_id).await,
+                true => self.door.intake.promise_name(run, hello.attempt_id.clone()).await,
                 false => run,
             });
         }
         if hello.watch.is_some() {
-            self.watch_peer().await?;
+            self.watch_peer(hello.attempt_id).await?;
         }
         let known = self.pinned.as_deref().map(str::to_owned);
         let mut files = hello.tail;
@@ -309,12 +312,13 @@ impl Connection {
     }
 
     /// Makes the process at the other end a member of the pinned run.
-    async fn watch_peer(&mut self) -> Result<(), String> {
+    async fn watch_peer(&mut self, attempt_id: Option<String>) -> Result<(), String> {
         let Origin::Socket { pid: pid @ 1.., .. } = self.origin else {
             return Err("the peer's process cannot be seen from here, so it cannot be watched".to_owned());
         };
         let Some(run) = self.pinned.clone() else { return Ok(()) };
-        let process = ProcessStarted { promised: true, watcher: Watcher::Nobody, ..ProcessStarted::default() };
+        let watcher = Watcher::Nobody;
+        let process = ProcessStarted { promised: true, watcher, attempt_id, ..ProcessStarted::default() };
         let meaning = Meaning::ProcessStarted(Box::new(process));
         let host = Some(self.door.info.host.clone());
         let event = Event { host, pid: Some(pid), ..Event::bare(&run, "process_started", meaning) };

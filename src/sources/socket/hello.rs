@@ -23,7 +23,7 @@ pub struct Hello {
     /// Whether a process of the run is about to begin: the answer says under which name it will be known.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub begins: bool,
-    /// The key of that process's attempt, where it has one.
+    /// The key of the attempt of that process, or of the peer, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt_id: Option<String>,
     /// Whether each lifecycle line is to be answered once it is in the journal.

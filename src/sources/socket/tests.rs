@@ -137,6 +137,26 @@ async fn a_hello_is_answered_pins_the_run_and_makes_the_peer_a_member() {
 }
 
 #[tokio::test]
+async fn who_is_about_to_begin_is_told_its_name_and_all_that_follows_is_under_it() {
+    let engine = Engine::start(FakeIntake::default());
+    for (hello, name) in [
+        (r#"{"hello":1,"run":"mine","begins":true}"#, "mine#2"),
+        (r#"{"hello":1,"run":"mine","begins":true,"attempt_id":"job"}"#, "mine"),
+        (r#"{"hello":1,"run":"mine"}"#, "mine"),
+    ] {
+        let before = engine.intake.events().len();
+        let mut sender = engine.connect().await;
+        sender.send(&format!("{hello}\n{{\"type\":\"t\"}}\n")).await;
+        assert_eq!(sender.reply().await["run"], json!(name), "{hello}");
+        assert_eq!(&*engine.intake.events_reach(before + 1).await[before].run, name);
+    }
+    let mut sender = engine.connect().await;
+    sender.send("{\"hello\":1,\"begins\":true}\n").await;
+    assert_eq!(sender.reply().await, json!({"line":1,"error":"`begins` needs `run`: the run that begins"}));
+    engine.stop().await;
+}
+
+#[tokio::test]
 async fn a_wrong_hello_is_told_and_its_lines_are_still_read() {
     let engine = Engine::start(FakeIntake::default());
     for (hello, error) in [
