@@ -43,6 +43,7 @@ fn a_scheduler_is_asked_why_a_job_was_ended() {
         (Some("exit 1"), dies, term, "Some(NoAnswer)", "ann/sh killed after"),
         (Some("exec sleep 60"), dies, term, "Some(NoAnswer)", "ann/sh killed after"),
         (None, dies, term, "Some(NoAnswer)", "ann/sh killed after"),
+        (Some(&says("RUNNING")), dies, term, "None", "ann/sh killed after"),
         (Some(&says("RUNNING")), stays, term, "None", "ann/sh finished after"),
         (Some(&preempted), "exit 3", None, "None", "ann/sh failed after"),
         (Some(&preempted), dies, Some(Signal::INT), "None", "ann/sh cancelled after"),

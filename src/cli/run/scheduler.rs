@@ -92,8 +92,8 @@ fn ranked(number: &dyn Fn(&str) -> Option<u64>, lookup: &dyn Fn(&str) -> Option<
     }
 }
 
-/// What `scontrol show job -o` says of a job's end, in one line of `KEY=VALUE`; nothing where that
-/// explains no end.
+/// What `scontrol show job -o` says of a job's end, in one line of `KEY=VALUE`; nothing where the job
+/// goes on, or ended by itself.
 pub fn word_of(shown: &str) -> Option<SchedulerWord> {
     let field = |name: &str| {
         shown.split_ascii_whitespace().find_map(|field| field.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
@@ -110,6 +110,7 @@ pub fn word_of(shown: &str) -> Option<SchedulerWord> {
         // The state is "completing" until the last process of the job is gone, this one included.
         () if !matches!(field("PreemptTime"), "" | "None" | "Unknown") => Some(SchedulerWord::Preempted),
         () if matches!(reason, "TimeLimit" | "DeadLine") => Some(SchedulerWord::TimeLimit),
+        () if states == [""] || is_any(&["COMPLETING"]) => Some(SchedulerWord::NoAnswer),
         () => None,
     }
 }
@@ -197,8 +198,10 @@ mod tests {
             ("JobId=77 JobState=TIMEOUT Reason=TimeLimit", Some(SchedulerWord::TimeLimit)),
             ("JobId=77 JobState=COMPLETING Reason=TimeLimit PreemptTime=None", Some(SchedulerWord::TimeLimit)),
             ("JobId=77 JobState=RUNNING Reason=None PreemptTime=None", None),
-            ("slurm_load_jobs error: Invalid job id specified", None),
-            ("", None),
+            ("JobId=77 JobState=OUT_OF_MEMORY Reason=OutOfMemory", None),
+            ("JobId=77 JobState=COMPLETING Reason=None PreemptTime=None", Some(SchedulerWord::NoAnswer)),
+            ("slurm_load_jobs error: Invalid job id specified", Some(SchedulerWord::NoAnswer)),
+            ("", Some(SchedulerWord::NoAnswer)),
         ] {
             assert_eq!(word_of(shown), word, "{shown}");
         }

@@ -22,8 +22,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// More than one job's line ever has.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
-/// What the scheduler says of an end that may be its doing; `None` where it is asked nothing, or where
-/// its answer explains nothing.
+/// What the scheduler says of an end that may be its doing; `None` where it is asked nothing, or where by
+/// its answer it was not.
 pub(super) async fn ask(placement: &Placement, outcome: &Outcome) -> Option<SchedulerWord> {
     let job = placement.job?;
     let is_killed = is_killed(&outcome.exit);
@@ -39,9 +39,9 @@ pub(super) async fn ask(placement: &Placement, outcome: &Outcome) -> Option<Sche
         Ok(_) => tokio::time::timeout(SCHEDULER_TIMEOUT, answer).await.ok().and_then(Result::ok).flatten(),
         Err(_) => None,
     };
-    let word = answer.and_then(|shown| word_of(&shown));
-    // A signal that nobody explains came from the scheduler more often than not.
-    word.or(is_killed.then_some(SchedulerWord::NoAnswer))
+    // In a job a signal that nobody explains came from the scheduler more often than not.
+    let word = word_of(&answer.unwrap_or_default());
+    word.filter(|word| is_killed || *word != SchedulerWord::NoAnswer)
 }
 
 /// Whether it ended as a scheduler ends its jobs, or as a shell does whose child ended so.
