@@ -106,6 +106,10 @@ impl Attempt {
 
     /// Whether what was received says something of now.
     pub(super) fn note_time(&mut self, event: &Event, now: Now, history: bool) {
+        // Before that it was only followed: a file that is waited for is no run yet.
+        if self.events == 0 && !event.meaning.is_ours() {
+            self.began = now.moment;
+        }
         match event.meaning {
             Meaning::Followed(_) => {}
             Meaning::Unfollowed => self.past = true,

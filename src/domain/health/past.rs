@@ -85,6 +85,12 @@ impl RunHealth {
         }
     }
 
+    /// Whether the observation is the first word of a run that was only followed so far.
+    pub(super) fn is_first_word(&self, seen: &RunObserved) -> bool {
+        let of_run = |report: &Report| !matches!(report, Report::Followed(_) | Report::Unfollowed);
+        self.only_followed && (seen.received || seen.reports.iter().any(of_run))
+    }
+
     /// A file of the run is followed from now on: telemetry is promised.
     pub(super) fn begin_following(&mut self, declared: Expect, now: Now, timers: &mut Timers, changed: &mut Changed) {
         if !self.open {
@@ -92,6 +98,7 @@ impl RunHealth {
         }
         changed.noted = true;
         self.promised = true;
+        self.only_followed |= self.last.is_none() && self.process.pid.is_none() && self.past.is_none();
         if declared != Expect::default() {
             self.declared = declared;
         }

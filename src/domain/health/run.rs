@@ -44,6 +44,8 @@ pub(super) struct RunHealth {
     pub(super) expect: Expect,
     pub(super) promised: bool,
     pub(super) past: Option<Past>,
+    /// Nothing was heard of it: a file is waited for.
+    pub(super) only_followed: bool,
     pub(super) last: Option<Moment>,
     pub(super) status: FreshnessStatus,
     pub(super) startup_missed: bool,
@@ -125,6 +127,7 @@ impl RunHealth {
             expect: Expect::default(),
             promised: opened.promised,
             past: None,
+            only_followed: false,
             last: None,
             status: if opened.promised { FreshnessStatus::Waiting } else { FreshnessStatus::NotWatched },
             startup_missed: false,
@@ -161,6 +164,7 @@ impl RunHealth {
     /// What a batch said.
     pub(super) fn observe(&mut self, seen: RunObserved, now: Now, timers: &mut Timers, effects: &mut HealthEffects) {
         let mut changed = Changed::default();
+        let begins = self.is_first_word(&seen);
         self.update(seen.update, now);
         for env in &seen.new_envs {
             self.env_came(env, now, timers, &mut changed);
@@ -192,6 +196,10 @@ impl RunHealth {
         }
         for report in seen.reports {
             self.take_report(report, now, timers, &mut changed, effects);
+        }
+        if begins {
+            self.only_followed = false;
+            self.began = now.moment;
         }
         self.finish_input(now, timers, changed, effects);
     }
