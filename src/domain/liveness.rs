@@ -241,6 +241,15 @@ impl UnknownWhy {
             UnknownWhy::AlreadyGone => "its pid was gone before it could be looked at",
         }
     }
+
+    /// The why in words, of a thread.
+    pub fn thread_words(&self) -> &'static str {
+        match self {
+            UnknownWhy::NeverSeen => "no such thread was seen yet",
+            UnknownWhy::AlreadyGone => "its id was gone before it could be looked at",
+            other => other.words(),
+        }
+    }
 }
 
 /// `SIGKILL` for 9; `signal 37` where there is no common name. Numbers are Linux's on x86 and Arm.

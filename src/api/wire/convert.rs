@@ -235,6 +235,10 @@ impl Member {
 impl Thread {
     fn of(thread: &run::ThreadVerdict) -> Thread {
         let Liveness { state, cause, why, .. } = Liveness::of(&thread.liveness);
+        let why = match &thread.liveness {
+            liveness::Liveness::Unknown(unknown) => Some(unknown.thread_words().to_owned()),
+            _ => why,
+        };
         Thread {
             thread: thread.thread.to_string(),
             tid: thread.tid,
