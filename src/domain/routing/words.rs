@@ -105,11 +105,11 @@ pub(super) fn update(change: &RunChange, incident: &Incident, news: usize) -> St
 }
 
 /// One sentence on an incident that is over.
-pub(super) fn resolved(change: &RunChange, incident: &Incident, because: &str) -> String {
+pub(super) fn resolved(change: &RunChange, incident: &Incident, told: RunState, because: &str) -> String {
     let run = &change.verdict.key.name;
     let lasted = incident.closed_at.unwrap_or(change.at.utc).duration_since(incident.opened_at);
     let lasted = format_runtime(Duration::try_from(lasted).unwrap_or_default(), true);
-    let was = match incident.state {
+    let was = match told {
         RunState::Running | RunState::Waiting | RunState::Paused => "unwell".to_owned(),
         state => state.to_string().replace('_', " "),
     };
