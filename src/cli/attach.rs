@@ -271,11 +271,13 @@ impl Attach {
     }
 
     fn started(&self, attached: &Attached) -> ProcessStarted {
+        let now = Clock::System.now();
         ProcessStarted {
             attempt_id: Some(attached.members.attempt_id().to_owned()),
             world_size: attached.members.world_size_of_first(),
             // Its files are read to their end before it is judged.
             watcher: if self.args.watch.metrics.is_empty() { Watcher::Nobody } else { Watcher::Reader },
+            began_at: Some(now.utc_of(now.moment.before(attached.process.age(now.moment)))),
             ..self.args.watch.started(command_line(&attached.process.command))
         }
     }
