@@ -1,7 +1,9 @@
 //! `runwatch attach` beside real processes that are not its own: by pid, by pid file, told to a real
 //! engine, to one that writes down what it hears, and to the one carried inside.
 
+mod files;
 mod hearing;
+mod launchers;
 mod mistakes;
 mod pid_files;
 mod programs;

@@ -29,10 +29,9 @@ use crate::clock::Clock;
 use crate::config::Environment;
 use crate::domain::event::{ProcessEnded, ProcessStarted, Watcher};
 use crate::domain::liveness::{DeathCause, Exit, ProbeTarget, Sighting, UnknownWhy};
-use crate::limits::RUN_NAME_CHARS_MAX;
 use crate::ports::Probe;
 use crate::probes::{
-    Host, InspectError, Inspected, Launch, SystemProbe, has_thread, keeps_exit_status, kernel, raise_descriptor_limit,
+    Host, InspectError, Inspected, SystemProbe, has_thread, keeps_exit_status, kernel, raise_descriptor_limit,
 };
 
 /// The exit code of a mistake of use.
@@ -136,15 +135,11 @@ fn follow(runtime: &Runtime, attach: Attach, process: Inspected) -> ExitCode {
     if runtime.block_on(attach.follow(process)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// As asked for, or `<user of the process>/<script stem>`, as `run` would have named it. Tasks of a
-/// Slurm array are runs of their own, told apart as Slurm writes job ids.
+/// As asked for, or `<user of the process>/<script stem>`, as `run` would have named it.
 fn name_of(args: &AttachArgs, process: &Inspected) -> String {
     let default = || default_name(&name_of_user(process.user.clone(), process.uid), &process.command);
     let name = args.watch.name.clone().unwrap_or_else(default);
-    let Some(task) = process.launch.as_ref().and_then(Launch::array_task) else { return name };
-    let task = format!("_{task}");
-    let room = RUN_NAME_CHARS_MAX.saturating_sub(task.len());
-    name.chars().take(room).chain(task.chars()).collect()
+    process.launch.as_ref().map_or_else(|| name.clone(), |launch| launch.run_name(&name))
 }
 
 /// What is wrong with watching this very process, and what to do.
@@ -276,11 +271,13 @@ impl Attach {
     }
 
     fn started(&self, attached: &Attached) -> ProcessStarted {
+        let now = Clock::System.now();
         ProcessStarted {
             attempt_id: Some(attached.members.attempt_id().to_owned()),
             world_size: attached.members.world_size_of_first(),
             // Its files are read to their end before it is judged.
             watcher: if self.args.watch.metrics.is_empty() { Watcher::Nobody } else { Watcher::Reader },
+            began_at: Some(now.utc_of(now.moment.before(attached.process.age(now.moment)))),
             ..self.args.watch.started(command_line(&attached.process.command))
         }
     }

@@ -32,7 +32,7 @@ use crate::clock::Clock;
 use crate::domain::event::{Event, Leftover, Meaning, ProcessEnded, ProcessStarted, SchedulerWord};
 use crate::domain::names::Name;
 use crate::limits::{FINISH_TIMEOUT, HELLO_TIMEOUT, LIFECYCLE_TIMEOUT, LOOK_PAUSE_MAX};
-use crate::probes::{OomWatch, hostname, keep_descriptor_limit, uid};
+use crate::probes::{Launch, OomWatch, hostname, keep_descriptor_limit, uid};
 use crate::sources::child::{Child, Outcome, SpawnError};
 
 /// The exit code of what is this program's own failure.
@@ -65,12 +65,12 @@ impl RunArgs {
     /// The run's name: as asked for, or `<user>/<script stem>`; with the task's number in a job array.
     pub fn run_name(&self) -> String {
         let default = || naming::default_name(&naming::user_name(uid()), &self.command);
-        self.placement().run_name(&self.watch.name.clone().unwrap_or_else(default))
+        launch().run_name(&self.watch.name.clone().unwrap_or_else(default))
     }
 
     /// What a scheduler or a launcher says of this program, and so of its command.
     pub(in crate::cli) fn placement(&self) -> Placement {
-        Placement::of(naming::launches_members(&self.command), &|name| std::env::var(name).ok())
+        Placement::of(naming::launches_members(&self.command), &launch())
     }
 
     /// What the engine is told of the command when it has begun.
@@ -81,6 +81,11 @@ impl RunArgs {
             ..self.watch.started(naming::command_line(&self.command))
         }
     }
+}
+
+/// What this program's own environment says, which is its command's, too.
+fn launch() -> Launch {
+    Launch::by(|name| std::env::var(name).ok())
 }
 
 /// Runs the command and returns the exit code for `runwatch` itself: the command's, 128 + N for a

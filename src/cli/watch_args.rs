@@ -25,7 +25,8 @@ pub struct WatchArgs {
     /// A thread whose end is an alarm, by its id or the name the kernel shows; may be repeated
     #[arg(long = "watch-thread", value_name = "TID|NAME", value_parser = thread_name)]
     pub watch_threads: Vec<String>,
-    /// A growing JSONL file of the run's metrics, followed as it grows; may be repeated
+    /// A growing JSONL file of the run's metrics, followed as it grows: what stands in it by then is of
+    /// other runs, or the history of a process that runs already; may be repeated
     #[arg(long, value_name = "FILE", value_parser = followed_file)]
     pub metrics: Vec<String>,
     /// Silence that is critical, once telemetry was sent or promised: 90s, 5m, 1h30m

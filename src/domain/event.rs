@@ -210,6 +210,10 @@ pub struct ProcessStarted {
     pub world_size: Option<u32>,
     /// Whose word on its end is awaited.
     pub watcher: Watcher,
+    /// When it began, where that is before it was told.
+    pub began_at: Option<Timestamp>,
+    /// The process of its host that started it as one of its ranks: the attempt ends with that one.
+    pub launched_by: Option<u32>,
 }
 
 /// Who will say that a process has ended, beside the kernel.

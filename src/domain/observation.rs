@@ -108,6 +108,8 @@ pub struct Announced {
 pub struct FactsUpdate {
     /// How far it is.
     pub step: Option<u64>,
+    /// When the attempt began, where its process is older than the word on it.
+    pub began: Option<Moment>,
     /// From which step on this attempt counts, where it says so.
     pub from_step: Option<u64>,
     /// Where it is done.

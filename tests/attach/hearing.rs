@@ -107,11 +107,16 @@ fn members_are_told_with_their_ranks_and_their_ends() {
     let main = &begun[0];
     assert_eq!((&main["pid"], &main["rank"]), (&program.pid().into(), &Value::Null), "the launcher first: {begun:#?}");
     let of = |line: &Value| (line["rank"].clone(), line["data"]["world_size"].clone(), line["data"]["watcher"].clone());
+    let began: jiff::Timestamp = main["data"]["began_at"].as_str().unwrap().parse().unwrap();
+    let written = std::fs::metadata(&pids).unwrap().modified().unwrap();
+    let age = written.duration_since(std::time::SystemTime::from(began)).unwrap();
+    assert!(age < GENEROUS, "it began before it wrote, and not much: {main:#}");
     assert_eq!(of(main), (Value::Null, Value::Null, "nobody".into()), "it is not one of the three");
     for (rank, pid) in [(0, first), (1, second)] {
         let lines = heard.of(pid);
         assert_eq!(lines.len(), 1, "{lines:#?}");
         assert_eq!(of(&lines[0]), (rank.into(), 3.into(), "nobody".into()));
+        assert_eq!(lines[0]["data"]["launched_by"], program.pid());
         for key in ["attempt_id", "team"] {
             assert_eq!(lines[0]["data"][key], main["data"][key], "{key}");
         }

@@ -127,6 +127,7 @@ impl Members {
             attempt_id: Some(self.attempt_id.clone()),
             world_size: launch.world_size().or(self.world_size),
             watcher: Watcher::Nobody,
+            launched_by: Some(self.parent),
             ..args.started(String::new())
         };
         match main.of_member(pid, rank).begin(started).await {

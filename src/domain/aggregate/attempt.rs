@@ -49,6 +49,8 @@ pub(super) struct Attempt {
     /// It said that it is done.
     pub(super) finished: bool,
     pub(super) began: Moment,
+    /// Until then its process belonged to the attempt before.
+    pub(super) not_before: Moment,
     pub(super) facts: Option<Box<Facts>>,
     pub(super) last: Option<Moment>,
     pub(super) events: u64,
@@ -173,11 +175,17 @@ impl RunEntry {
         let mut old = std::mem::take(&mut self.attempt);
         let groups = std::mem::take(&mut old.groups).left_behind();
         let same_process = matches!(event.meaning, Meaning::GroupStarted(_)) && !old.wrapped.is_empty();
+        let not_before = match (old.number, self.open) {
+            (0, _) => Moment::LONG_AGO,
+            (_, true) => now.moment,
+            (_, false) => old.last.unwrap_or(old.began),
+        };
         let promised = old.facts.as_ref().is_some_and(|facts| facts.promised && old.events > 0);
         self.attempt = Attempt {
             number: old.number + 1,
             opened: Some(Box::new(AttemptOpened { key: self.key.clone(), because, promised, same_process })),
             began: now.moment,
+            not_before,
             counted: now.moment,
             facts: Some(Box::new(Facts { promised, ..Facts::default() })),
             groups,
@@ -249,6 +257,7 @@ impl RunEntry {
             number: facts.attempt,
             keys: Keys::restored(facts.attempt_key),
             began: at(facts.began_at),
+            not_before: at(facts.began_at),
             last: facts.last_at.map(at),
             events: facts.events,
             step: facts.step,

@@ -6,7 +6,7 @@ use crate::domain::event::{Event, Expect, Meaning, ProcessStarted, RunStarted, W
 use crate::domain::joining::Start;
 use crate::domain::names::Name;
 use crate::domain::observation::RunObserved;
-use crate::domain::time::Now;
+use crate::domain::time::{Moment, Now};
 
 impl Attempt {
     pub(super) fn note_lifecycle(&mut self, event: &Event, host: &Name, now: Now, observed: &mut RunObserved) {
@@ -16,7 +16,10 @@ impl Attempt {
             Meaning::GroupProgress { episodes, max_episodes } => {
                 self.note_group_progress(event, (*episodes, *max_episodes), now, observed);
             }
-            Meaning::ProcessStarted(started) => self.note_process(event, started, host, observed),
+            Meaning::ProcessStarted(started) => {
+                self.note_beginning(started, now, observed);
+                self.note_process(event, started, host, observed);
+            }
             Meaning::ProcessEnded(_) => self.wrapped.retain(|pid| event.pid.is_some_and(|ended| ended != *pid)),
             Meaning::Followed(followed) => self.note_followed(followed, observed),
             Meaning::RunFinished { .. } => self.finished = true,
@@ -59,6 +62,14 @@ impl Attempt {
         observed.update.labels = Some(facts.labels.clone());
         observed.update.max_steps = facts.max_steps;
         observed.update.world_size = facts.world_size;
+    }
+
+    /// The attempt is as old as its process, and no older than the boot or the attempt before.
+    fn note_beginning(&mut self, started: &ProcessStarted, now: Now, observed: &mut RunObserved) {
+        let Some(began_at) = started.began_at else { return };
+        let began = now.moment_of(began_at).max(Moment::from_us(0)).max(self.not_before);
+        self.began = self.began.min(began);
+        observed.update.began = Some(self.began);
     }
 
     fn note_process(&mut self, event: &Event, started: &ProcessStarted, host: &Name, observed: &mut RunObserved) {

@@ -132,7 +132,7 @@ impl RunHealth {
         }
         self.startup_missed = true;
         self.status = FreshnessStatus::Waiting;
-        let of = if self.past.is_some() { "our first look" } else { "the start" };
+        let of = if self.past.is_some() || self.awaited_from > self.began { "our first look" } else { "the start" };
         let reason = format!("no event within {} of {of}", secs(self.startup));
         self.run_transition(CheckKind::Startup, Health::Unknown, Health::Critical, "missed", now, reason, changed);
     }

@@ -188,6 +188,9 @@ impl RunHealth {
             self.ask_process(member, pid, None, effects);
         }
         self.recount(member);
+        if let Some(launcher) = started.launched_by {
+            self.make_launcher(launcher);
+        }
         for thread in &started.threads {
             let tid = thread.parse().ok();
             self.watch_thread(thread.as_str().into(), Some(pid), tid, now, effects);

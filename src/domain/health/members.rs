@@ -219,6 +219,19 @@ impl RunHealth {
         self.members.main = place;
     }
 
+    /// One of its ranks says that the process `pid` of this host started it: the attempt ends with that.
+    pub(super) fn make_launcher(&mut self, pid: u32) {
+        let mut members = (0u32..).zip(&self.members.list);
+        let found = members
+            .find(|(_, MemberHealth { member, local, .. })| *local && member.pid == Some(pid) && member.rank.is_none());
+        let Some(place) = found.map(|(place, _)| place) else { return };
+        if !self.members.get(self.members.main).is_some_and(|main| main.launcher) {
+            self.make_main(Some(place));
+        }
+        self.members.list[place as usize].launcher = true;
+        self.recount(Some(place));
+    }
+
     /// Under which key a member's process is looked at.
     pub(super) fn watch_key(&mut self, place: Option<u32>) -> WatchKey {
         let Some(place) = place else { return WatchKey::Process };

@@ -294,6 +294,9 @@ impl RunHealth {
     }
 
     fn update(&mut self, update: FactsUpdate, now: Now) {
+        if let Some(began) = update.began {
+            self.began = self.began.min(began);
+        }
         self.note_pace(&update, now);
         self.story.step = update.step.or(self.story.step);
         self.story.max_steps = update.max_steps.or(self.story.max_steps);

@@ -40,7 +40,7 @@ fn following(ms: i64) -> Night {
 
 impl Night {
     /// An event of the file's history that happened at `at_ms`.
-    fn recall(&mut self, at_ms: i64, event: Event) {
+    pub(super) fn recall(&mut self, at_ms: i64, event: Event) {
         let history = Some(now_at(at_ms).utc);
         self.send_batch(EventBatch { history, mark: Some(mark(1)), ..EventBatch::of(event) });
     }

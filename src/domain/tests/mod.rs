@@ -1,5 +1,6 @@
 //! The machines together, on a virtual clock: events and sightings in, notifications out.
 
+mod attached;
 mod attempts;
 mod following;
 mod groups;

@@ -85,6 +85,8 @@ fn started() -> Event {
         attempt_id: Some("slurm:77.0".to_owned()),
         world_size: Some(64),
         watcher: Watcher::Reader,
+        began_at: "2026-11-25T03:00:00.25Z".parse().ok(),
+        launched_by: Some(4700),
     };
     event("process_started", Meaning::ProcessStarted(Box::new(started)))
 }
@@ -106,7 +108,8 @@ fn started_line() -> Value {
     json!({ "type": "process_started", "run": "ann/train", "pid": 4711, "host": "gpu-3", "rank": null, "data": {
         "command": "python train.py", "labels": { "gpu": "a100" }, "team": "vision",
         "declared": { "stale_s": 1.5, "startup_s": null }, "threads": ["loader"], "promised": true,
-        "attempt_id": "slurm:77.0", "world_size": 64, "watcher": "reader" } })
+        "attempt_id": "slurm:77.0", "world_size": 64, "watcher": "reader",
+        "began_at": "2026-11-25T03:00:00.25Z", "launched_by": 4700 } })
 }
 
 fn ended_line() -> Value {

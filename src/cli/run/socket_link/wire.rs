@@ -85,6 +85,8 @@ pub(super) fn line(event: &Event) -> Option<String> {
             "attempt_id": started.attempt_id,
             "world_size": started.world_size,
             "watcher": started.watcher.as_str(),
+            "began_at": started.began_at.map(|at| at.to_string()),
+            "launched_by": started.launched_by,
         }),
         Meaning::ProcessEnded(ended) => json!({
             "exit": {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use runwatch_plugin::OomEvidence;
 
 use crate::domain::event::{
@@ -14,6 +15,7 @@ use crate::limits;
 
 use super::envelope::{Pairs, pairs};
 use super::names::Names;
+use super::timestamp::rfc3339;
 use super::value;
 
 /// What an event's type stands for.
@@ -259,7 +261,14 @@ impl<'a> Data<'a> {
             attempt_id: self.attempt_id()?,
             world_size: self.whole_u32("world_size", 1)?,
             watcher: self.word("watcher", Watcher::from_word)?.unwrap_or_default(),
+            began_at: self.instant("began_at")?,
+            launched_by: self.whole_u32("launched_by", 1)?,
         })
+    }
+
+    fn instant(&self, field: &str) -> Result<Option<Timestamp>, String> {
+        let Some(text) = self.text(field)? else { return Ok(None) };
+        rfc3339(&text).map(Some).ok_or_else(|| value::wrong(&format!("`{field}`"), "a time as in RFC 3339", &text))
     }
 
     /// A word of which `known` knows the meaning.

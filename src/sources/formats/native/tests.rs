@@ -299,7 +299,7 @@ fn reserved_types_carry_their_fields_at_the_top_or_in_data() {
 
 #[test]
 fn a_parents_words_are_taken_from_the_trusted_socket_only() {
-    let started = r#"{"type":"process_started","run":"r","pid":7,"host":"h","data":{"command":"python t.py","labels":{"a":"b"},"team":"vision","declared":{"stale_s":600,"startup_s":30.5},"threads":["loader","12"],"promised":true}}"#;
+    let started = r#"{"type":"process_started","run":"r","pid":7,"host":"h","data":{"command":"python t.py","labels":{"a":"b"},"team":"vision","declared":{"stale_s":600,"startup_s":30.5},"threads":["loader","12"],"promised":true,"began_at":"2026-11-25T04:00:00.25+01:00","launched_by":6}}"#;
     let ended = r#"{"type":"process_ended","run":"r","pid":7,"data":{"exit":{"code":null,"signal":9,"core":true,"oom":"probable"},"cancelled":true}}"#;
     let body = format!("{started}\n{ended}\n");
     let (batch, refused) = NativeFormat::new().read_lines(body.as_bytes(), None, true);
@@ -312,6 +312,7 @@ fn a_parents_words_are_taken_from_the_trusted_socket_only() {
     assert_eq!(process.declared.stale, Some(Duration::from_secs(600)));
     assert_eq!(process.declared.startup, Some(Duration::from_millis(30_500)));
     assert_eq!(process.threads, ["loader", "12"]);
+    assert_eq!((process.began_at, process.launched_by), ("2026-11-25T03:00:00.25Z".parse().ok(), Some(6)));
     let Meaning::ProcessEnded(end) = &batch.events[1].meaning else { panic!() };
     let exit = Exit { code: None, signal: Some(9), core: true, oom: Some(OomEvidence::Probable) };
     assert_eq!((end.exit, end.cancelled), (exit, true));
@@ -320,6 +321,11 @@ fn a_parents_words_are_taken_from_the_trusted_socket_only() {
     assert_eq!(batch.events, []);
     assert_eq!(refused[0].error, "process_started is taken only from the user's own socket");
     assert_eq!(refused.len(), 2);
+
+    let odd = started.replace("2026-11-25T04:00:00.25+01:00", "yesterday");
+    let (batch, refused) = NativeFormat::new().read_lines(odd.as_bytes(), None, true);
+    assert_eq!(batch.events, []);
+    assert_eq!(refused[0].error, "`began_at` must be a time as in RFC 3339, found yesterday");
 }
 
 /// Lines of the shapes a real trainer writes, odd ones among them, in one body: none is lost.
