@@ -121,6 +121,14 @@ impl Attempt {
         }
     }
 
+    /// Until its first event an attempt of which files alone tell is waited for, and has not begun.
+    pub(super) fn note_beginning(&mut self, event: &Event, now: Now, observed: &mut RunObserved) {
+        if self.events == 0 && !event.meaning.is_ours() && self.members.len() == 0 {
+            self.began = now.moment;
+            observed.update.begins = true;
+        }
+    }
+
     pub(super) fn note_followed(&mut self, followed: &Followed, observed: &mut RunObserved) {
         let facts = self.edit();
         facts.promised = true;

@@ -85,6 +85,21 @@ impl RunHealth {
         }
     }
 
+    /// Whether all that is known of it was read as history, and nothing of it was told.
+    pub(super) fn is_recalled(&self) -> bool {
+        self.is_only_read() && !self.progressed && self.alerts.is_empty()
+    }
+
+    fn is_only_read(&self) -> bool {
+        self.past.is_some() && self.members.tally().maybe == 0
+    }
+
+    /// Up to when its clocks are known to have run: what was only read of, and is not seen to live,
+    /// may have stopped behind its last line.
+    pub(super) fn known_until(&self, now: Now) -> Now {
+        self.last.filter(|_| self.is_only_read()).map_or(now, |last| now.back_at(last))
+    }
+
     /// A file of the run is followed from now on: telemetry is promised.
     pub(super) fn begin_following(&mut self, declared: Expect, now: Now, timers: &mut Timers, changed: &mut Changed) {
         if !self.open {

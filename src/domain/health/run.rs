@@ -92,6 +92,8 @@ pub(super) struct Changed {
     pub(super) ended: Option<AttemptEnd>,
     pub(super) progressed: bool,
     pub(super) noted: bool,
+    /// It is what history came to: told to nobody.
+    pub(super) recalled: bool,
     /// Where the telling of a first death stands, and which one that is.
     pub(super) fold: FoldStep,
     pub(super) folded: Option<Loss>,
@@ -253,6 +255,9 @@ impl RunHealth {
             return;
         }
         self.told_state = state;
+        if changed.recalled {
+            changed.transitions.clear();
+        }
         effects.changes.push(RunChange {
             run: self.id,
             at: now,
@@ -262,7 +267,7 @@ impl RunHealth {
             progressed: changed.progressed,
             verdict: self.verdict(now),
             story: self.story_of(&changed, now),
-            history: false,
+            history: changed.recalled,
         });
     }
 
@@ -286,6 +291,9 @@ impl RunHealth {
     }
 
     fn update(&mut self, update: FactsUpdate, now: Now) {
+        if update.begins {
+            self.began = now.moment;
+        }
         self.note_pace(&update, now);
         self.story.step = update.step.or(self.story.step);
         self.story.max_steps = update.max_steps.or(self.story.max_steps);
@@ -336,7 +344,7 @@ impl RunHealth {
 
     /// What is made of the attempt.
     pub(super) fn verdict(&self, now: Now) -> RunVerdict {
-        let (runtime, active) = self.times(now);
+        let (runtime, active) = self.times(self.known_until(now));
         RunVerdict {
             key: self.key.clone(),
             attempt: self.attempt,
