@@ -86,6 +86,7 @@ impl RunHealth {
             return;
         }
         let mut changed = Changed::default();
+        changed.recalled = self.is_recalled();
         if self.finish.is_pending() {
             let reason = "every group did its last episode, and the next attempt began".to_owned();
             self.end_by_groups(reason, now, &mut changed);

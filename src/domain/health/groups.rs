@@ -129,6 +129,7 @@ impl RunHealth {
     /// The end that the groups imply was when the last event came.
     pub(super) fn end_by_groups(&mut self, reason: String, now: Now, changed: &mut Changed) {
         let at = self.last.map_or(now, |last| now.back_at(last));
+        changed.recalled = self.is_recalled();
         self.end(RunState::Finished, CheckKind::Outcome, at, reason, changed);
     }
 

@@ -44,8 +44,6 @@ pub(super) struct RunHealth {
     pub(super) expect: Expect,
     pub(super) promised: bool,
     pub(super) past: Option<Past>,
-    /// Nothing was heard of it: a file is waited for.
-    pub(super) only_followed: bool,
     pub(super) last: Option<Moment>,
     pub(super) status: FreshnessStatus,
     pub(super) startup_missed: bool,
@@ -94,6 +92,8 @@ pub(super) struct Changed {
     pub(super) ended: Option<AttemptEnd>,
     pub(super) progressed: bool,
     pub(super) noted: bool,
+    /// It is what history came to: told to nobody.
+    pub(super) recalled: bool,
     /// Where the telling of a first death stands, and which one that is.
     pub(super) fold: FoldStep,
     pub(super) folded: Option<Loss>,
@@ -127,7 +127,6 @@ impl RunHealth {
             expect: Expect::default(),
             promised: opened.promised,
             past: None,
-            only_followed: false,
             last: None,
             status: if opened.promised { FreshnessStatus::Waiting } else { FreshnessStatus::NotWatched },
             startup_missed: false,
@@ -164,7 +163,6 @@ impl RunHealth {
     /// What a batch said.
     pub(super) fn observe(&mut self, seen: RunObserved, now: Now, timers: &mut Timers, effects: &mut HealthEffects) {
         let mut changed = Changed::default();
-        let begins = self.is_first_word(&seen);
         self.update(seen.update, now);
         for env in &seen.new_envs {
             self.env_came(env, now, timers, &mut changed);
@@ -196,10 +194,6 @@ impl RunHealth {
         }
         for report in seen.reports {
             self.take_report(report, now, timers, &mut changed, effects);
-        }
-        if begins {
-            self.only_followed = false;
-            self.began = now.moment;
         }
         self.finish_input(now, timers, changed, effects);
     }
@@ -261,6 +255,9 @@ impl RunHealth {
             return;
         }
         self.told_state = state;
+        if changed.recalled {
+            changed.transitions.clear();
+        }
         effects.changes.push(RunChange {
             run: self.id,
             at: now,
@@ -270,7 +267,7 @@ impl RunHealth {
             progressed: changed.progressed,
             verdict: self.verdict(now),
             story: self.story_of(&changed, now),
-            history: false,
+            history: changed.recalled,
         });
     }
 
@@ -294,6 +291,9 @@ impl RunHealth {
     }
 
     fn update(&mut self, update: FactsUpdate, now: Now) {
+        if update.begins {
+            self.began = now.moment;
+        }
         if let Some(began) = update.began {
             self.began = self.began.min(began);
         }
@@ -347,7 +347,7 @@ impl RunHealth {
 
     /// What is made of the attempt.
     pub(super) fn verdict(&self, now: Now) -> RunVerdict {
-        let (runtime, active) = self.times(now);
+        let (runtime, active) = self.times(self.known_until(now));
         RunVerdict {
             key: self.key.clone(),
             attempt: self.attempt,

@@ -13,8 +13,10 @@ use crate::domain::run::{GroupFacts, RunFacts, RunVerdict};
 /// The groups of a run, as they were at `as_of`. One that is finished stands still at its last event,
 /// and its environments are well as they are.
 pub(super) fn views(facts: &RunFacts, verdict: &RunVerdict, as_of: Timestamp) -> Vec<GroupView> {
-    let mut views: Vec<GroupView> =
-        facts.groups.iter().map(|group| view(group, &elsewhere(&facts.groups, group), verdict, as_of)).collect();
+    // What is past is not judged: how old it is says nothing of now.
+    let judged = verdict.state != RunState::Paused && !(facts.past && verdict.ended_at.is_none());
+    let view = |group| view(group, &elsewhere(&facts.groups, group), verdict, as_of, judged);
+    let mut views: Vec<GroupView> = facts.groups.iter().map(view).collect();
     for (group, env) in &verdict.missing_envs {
         if let Some(view) = views.iter_mut().find(|view| view.group == *group) {
             view.envs.insert(*env, EnvView { status: Some("BAD"), age: None, last_at: None });
@@ -23,12 +25,18 @@ pub(super) fn views(facts: &RunFacts, verdict: &RunVerdict, as_of: Timestamp) ->
     views
 }
 
-fn view(group: &GroupFacts, elsewhere: &BTreeSet<u32>, verdict: &RunVerdict, as_of: Timestamp) -> GroupView {
+fn view(
+    group: &GroupFacts,
+    elsewhere: &BTreeSet<u32>,
+    verdict: &RunVerdict,
+    as_of: Timestamp,
+    judged: bool,
+) -> GroupView {
     let finished = group.started.as_ref().is_some_and(|start| start.finished_at.is_some());
     let as_of = group.last_at.filter(|_| finished).unwrap_or(as_of);
     let age = |at: Timestamp| Duration::try_from(as_of.duration_since(at)).unwrap_or_default();
     let status = |at: Timestamp| if finished { FreshnessStatus::Live } else { verdict.bounds.status(age(at)) };
-    let judged = finished || verdict.state != RunState::Paused;
+    let judged = finished || judged;
     let envs = announced_envs(group, elsewhere).into_iter().map(|(env, last_at)| {
         let word = last_at.filter(|_| judged).and_then(|at| status(at).env_word());
         (env, EnvView { status: word, age: last_at.map(age), last_at })
@@ -37,7 +45,7 @@ fn view(group: &GroupFacts, elsewhere: &BTreeSet<u32>, verdict: &RunVerdict, as_
         group: group.group.clone(),
         state: if finished { RunState::Finished } else { verdict.state },
         freshness: FreshnessView {
-            status: group.last_at.map_or(FreshnessStatus::Waiting, status),
+            status: group.last_at.filter(|_| judged).map_or(FreshnessStatus::Waiting, status),
             age: group.last_at.map(age),
             last_at: group.last_at,
             bounds: verdict.bounds,

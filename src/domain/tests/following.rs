@@ -1,5 +1,6 @@
 //! Followed files: history, marks, and who follows.
 
+use super::groups::{epoch, round, start};
 use super::*;
 use crate::domain::event::{Expect, Watcher};
 use crate::domain::following::{FileMark, Followed};
@@ -87,6 +88,86 @@ fn history_that_ends_is_shown_with_its_own_times_and_told_to_nobody() {
         assert_eq!((night.told(), view.incident), (vec![], None));
         assert!(night.changes.iter().skip(1).all(|change| change.history && change.transitions.is_empty()));
     }
+}
+
+#[test]
+fn a_finish_that_groups_imply_in_history_is_shown_and_told_to_nobody() {
+    for restarted in [false, true] {
+        let mut night = following(8 * HOUR);
+        night.recall(HOUR, start("A", 0));
+        night.recall(HOUR + 1_000, epoch("A", 0));
+        night.recall(2 * HOUR, round("A", 9));
+        if restarted {
+            night.restart(1_000);
+        }
+        night.until(9 * HOUR);
+        let view = night.view();
+        assert_eq!((view.state, view.runtime), (RunState::Finished, seconds(3600)));
+        assert_eq!(view.ended_at, Some(now_at(2 * HOUR).utc));
+        assert_eq!((night.told(), view.incident), (vec![], None));
+    }
+}
+
+#[test]
+fn an_attempt_of_history_is_closed_by_a_live_one_and_told_to_nobody() {
+    for last in [epoch("A", 1), round("A", 9)] {
+        let mut night = following(8 * HOUR);
+        night.recall(HOUR, start("A", 0));
+        night.recall(2 * HOUR, last);
+        night.send(8 * HOUR + 2_000, start("A", 90));
+        night.send(8 * HOUR + 3_000, epoch("A", 0));
+        assert_eq!((night.view().state, night.view().attempt, night.told()), (RunState::Running, 2, vec![]));
+    }
+}
+
+#[test]
+fn a_finish_that_was_heard_live_is_told_though_nobody_follows_any_more() {
+    let mut night = following(0);
+    night.send(1_000, start("A", 0));
+    night.send(2_000, epoch("A", 0));
+    night.send(3_000, round("A", 9));
+    night.send(4_000, event("unfollowed", Meaning::Unfollowed));
+    night.until(HOUR);
+    assert_eq!(night.told(), [(13_000, Kind::Info, RunState::Finished, "outcome")]);
+}
+
+#[test]
+fn a_followed_run_begins_with_its_first_event() {
+    let mut night = following(0);
+    night.until(HOUR);
+    night.send(HOUR, metric());
+    night.send(HOUR + 1_000, metric());
+    let view = night.view();
+    assert_eq!((view.runtime, view.began_at), (seconds(1), now_at(HOUR).utc));
+    let met = night.changes.iter().flat_map(|change| &change.transitions).find(|transition| transition.status == "met");
+    assert_eq!(met.unwrap().reason, "the first event came after 1h");
+    night.restart(1_000);
+    assert_eq!((night.view().runtime, night.view().began_at), (seconds(2), now_at(HOUR).utc));
+}
+
+#[test]
+fn a_process_begins_before_its_first_line() {
+    let mut night = following(0);
+    night.send(1_000, wrapped(7));
+    night.send(9_000, metric());
+    assert_eq!(night.view().began_at, now_at(1_000).utc);
+}
+
+#[test]
+fn of_what_was_only_read_nothing_is_said_of_now() {
+    let mut night = following(8 * HOUR);
+    night.recall(HOUR, start("A", 0));
+    night.recall(HOUR + 1_000, epoch("A", 0));
+    night.recall(2 * HOUR, epoch("A", 1));
+    night.until(8 * HOUR + 60_000);
+    let view = night.view();
+    assert_eq!((view.state, view.runtime), (RunState::Waiting, seconds(3600)));
+    let group = &view.groups[0];
+    assert_eq!(group.freshness.status, FreshnessStatus::Waiting);
+    assert!(group.envs.values().all(|env| env.status.is_none() && env.age.is_some()), "{:?}", group.envs);
+    night.send(9 * HOUR, epoch("A", 1));
+    assert_eq!(night.view().runtime, seconds(8 * 3600));
+    assert_eq!(night.view().groups[0].envs[&1].status, Some("OK"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn of(group: &str, event: Event) -> Event {
 }
 
 /// A group's start, whose stamp is `stamp` seconds.
-fn start(group: &str, stamp: i64) -> Event {
+pub(super) fn start(group: &str, stamp: i64) -> Event {
     let labels = [("episode_id", "ppo_42_9ep"), ("reward_mode", if group == "A" { "shaped" } else { "sparse" })];
     let started = GroupStarted {
         labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
@@ -33,11 +33,11 @@ fn start_with(group: &str, stamp: i64, change: impl FnOnce(&mut GroupStarted)) -
     event
 }
 
-fn epoch(group: &str, number: u32) -> Event {
+pub(super) fn epoch(group: &str, number: u32) -> Event {
     of(group, env(number))
 }
 
-fn round(group: &str, episodes: u64) -> Event {
+pub(super) fn round(group: &str, episodes: u64) -> Event {
     let meaning = Meaning::GroupProgress { episodes, max_episodes: Some(9) };
     of(group, event("BATCH_EPOCH_COMPLETED", meaning))
 }
