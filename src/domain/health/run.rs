@@ -287,7 +287,7 @@ impl RunHealth {
 
     fn update(&mut self, update: FactsUpdate, now: Now) {
         if let Some(began) = update.began {
-            self.began = self.began.min(began);
+            self.begin_earlier(began);
         }
         self.note_pace(&update, now);
         self.story.step = update.step.or(self.story.step);
