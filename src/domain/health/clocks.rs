@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::run::RunHealth;
 use crate::domain::observation::FactsUpdate;
 use crate::domain::pace::Pace;
-use crate::domain::time::Now;
+use crate::domain::time::{Moment, Now};
 
 impl RunHealth {
     /// Wall time and active time so far; both stand still at the end.
@@ -17,6 +17,17 @@ impl RunHealth {
             + self.paused.map_or(Duration::ZERO, |since| end.since(since))
             + self.stalled_since.map_or(Duration::ZERO, |since| end.since(since));
         (runtime, runtime.saturating_sub(idle))
+    }
+
+    /// The attempt is as old as that, if it is older than was known: what was measured from its beginning
+    /// moves with it.
+    pub(super) fn begin_earlier(&mut self, began: Moment) {
+        let older = self.began.since(began);
+        self.began = self.began.min(began);
+        if let Some(pace) = &mut self.pace {
+            pace.from_active += older;
+            pace.active += older;
+        }
     }
 
     /// Steps since the verdict was last written down are known, and not when they came: they are

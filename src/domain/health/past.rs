@@ -56,7 +56,7 @@ impl RunHealth {
             // A process that lives has neither finished nor failed, whatever its file says of earlier ones.
             let lives = self.process.is_alive();
             // Followed before its history was read: it began when that says.
-            self.began = self.began.min(now.moment);
+            self.begin_earlier(now.moment);
             let past = self.past.get_or_insert(Past::since(read));
             past.since = read;
             seen.reports.retain(|report| match report {

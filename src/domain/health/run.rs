@@ -295,7 +295,7 @@ impl RunHealth {
             self.began = now.moment;
         }
         if let Some(began) = update.began {
-            self.began = self.began.min(began);
+            self.begin_earlier(began);
         }
         self.note_pace(&update, now);
         self.story.step = update.step.or(self.story.step);

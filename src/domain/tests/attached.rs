@@ -63,6 +63,18 @@ fn its_deadlines_count_from_when_we_looked() {
 }
 
 #[test]
+fn steps_that_were_heard_before_keep_their_pace() {
+    let mut night = Night::new();
+    night.send(8 * HOUR, Event { pid: Some(7), ..started(|started| started.max_steps = Some(1_000)) });
+    night.send(8 * HOUR + 1_000, step(100));
+    night.send(8 * HOUR + 101_000, step(200));
+    let eta = night.view().eta;
+    night.send(8 * HOUR + 101_000, began_at(HOUR));
+    assert_eq!((night.view().runtime, night.view().eta), (seconds(7 * 3600 + 101), eta));
+    assert!(eta.is_some());
+}
+
+#[test]
 fn lines_that_are_younger_than_the_process_are_its_own_history() {
     let mut night = Night::new();
     night.send(8 * HOUR, began_at(HOUR));
@@ -125,6 +137,8 @@ fn a_launcher_that_is_killed_alone_is_the_end_though_ranks_live_on() {
     night.sight(1_000, 1, key(0), gone(Exit::signal(9)));
     assert_eq!(night.told(), [(1_000, Kind::Firing, RunState::Killed, "process")]);
     assert_eq!(night.view().exit, Some(Exit::signal(9)));
+    let reason = &night.told[0].1.reason;
+    assert!(reason.starts_with("its launcher (pid 7) was killed by SIGKILL on here"), "{reason}");
     night.until(HOUR);
     assert_eq!(night.told().len(), 1);
 }
