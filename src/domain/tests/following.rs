@@ -337,3 +337,17 @@ fn history_goes_on_as_history_after_a_restart() {
     assert_eq!((night.told(), night.view().state, night.view().attempt), (vec![], RunState::Finished, 1));
     assert_eq!(night.view().runtime, seconds(7200));
 }
+
+#[test]
+fn a_run_that_was_waited_for_begins_with_its_first_line() {
+    for restarts in [false, true] {
+        let mut night = following(0);
+        if restarts {
+            night.restart(1_000);
+        }
+        night.send(20 * 60_000, started(|_| ()));
+        night.send(20 * 60_000 + 83_000, finished());
+        let view = night.view();
+        assert_eq!((view.runtime, view.began_at), (seconds(83), now_at(20 * 60_000).utc), "{restarts}");
+    }
+}
