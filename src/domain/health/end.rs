@@ -76,7 +76,10 @@ impl RunHealth {
         // A scheduler stops a run for its own reasons, whatever status that leaves.
         let (state, check) = self.story.ending.stopped().map_or((state, check), |state| (state, CheckKind::Outcome));
         let exit = self.process.exit().filter(|_| state != RunState::Cancelled);
-        let reason = self.story.ending.explain(exit, reason);
+        let mut reason = self.story.ending.explain(exit, reason);
+        if matches!(state, RunState::Killed | RunState::Failed) {
+            reason.push_str(&self.silence_before_end(now));
+        }
         self.end(state, check, now, reason, changed);
     }
 

@@ -49,6 +49,8 @@ struct OpenIncident {
     /// What was told of; anything beyond it is news.
     told_of: BTreeSet<AlertKey>,
     told_at: Moment,
+    /// The state that was told last: what people know it by.
+    told_state: RunState,
     update_due: Option<Moment>,
     close_due: Option<Moment>,
     /// The change that last moved it, for messages that no change of their own causes.
@@ -82,7 +84,16 @@ impl RoutingMachine {
     pub fn restore(&mut self, incident: Incident, now: Now) {
         let told_of = incident.alerts.iter().map(alert_key).collect();
         let close_due = incident.fatal.then(|| now.moment_of(incident.changed_at) + FATAL_OPEN);
-        let open = OpenIncident { incident, told_of, told_at: now.moment, update_due: None, close_due, last: None };
+        let told_state = incident.state;
+        let open = OpenIncident {
+            incident,
+            told_of,
+            told_at: now.moment,
+            told_state,
+            update_due: None,
+            close_due,
+            last: None,
+        };
         self.open.insert(open.incident.run.clone(), open);
     }
 
@@ -206,7 +217,7 @@ impl RoutingMachine {
         let Some(mut open) = self.open.remove(&change.verdict.key) else { return };
         let cause = Cause { reason: because.to_owned(), ..cause_of(change) };
         close(&mut open.incident, because, change.at.utc);
-        open.incident.summary = words::resolved(change, &open.incident, because);
+        open.incident.summary = words::resolved(change, &open.incident, open.told_state, because);
         open.incident.alerts.clear();
         let occasion = Occasion { kind: Kind::Resolved, cause, change, now: change.at };
         self.tell(&mut open, &occasion, effects);
@@ -235,6 +246,7 @@ impl RoutingMachine {
             incident,
             told_of: BTreeSet::new(),
             told_at: change.at.moment,
+            told_state: change.verdict.state,
             update_due: None,
             close_due: None,
             last: None,
@@ -261,6 +273,7 @@ impl RoutingMachine {
         let incident = &mut open.incident;
         incident.notifications += 1;
         open.told_at = occasion.now.moment;
+        open.told_state = incident.state;
         open.told_of = incident.alerts.iter().map(alert_key).collect();
         open.update_due = None;
         let told = match occasion.kind {

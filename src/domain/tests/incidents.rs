@@ -214,3 +214,21 @@ fn an_env_that_stays_silent_when_its_run_speaks_again_is_told_by_its_own_check()
     assert_eq!(night.told(), [(5_100, Kind::Firing, RunState::Running, "env_freshness")]);
     assert_eq!(night.told[0].1.subject.env, Some(0));
 }
+
+#[test]
+fn a_resolve_speaks_of_the_state_that_was_told() {
+    let mut night = Night::new();
+    night.send(0, wrapped(7));
+    night.sight(10, 1, WatchKey::Process, found(7));
+    for number in 0..3 {
+        night.send(1_000, env(number));
+    }
+    night.until(6_500);
+    // The run goes on, one env after the other.
+    for number in 0..3 {
+        night.send(7_000 + 100 * i64::from(number), env(number));
+    }
+    let kinds: Vec<_> = night.told().iter().map(|told| (told.1, told.2)).collect();
+    assert_eq!(kinds, [(Kind::Firing, RunState::Hung), (Kind::Resolved, RunState::Running)]);
+    assert!(night.told[1].1.summary.ends_with("(it was hung)"), "{}", night.told[1].1.summary);
+}
