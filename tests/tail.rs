@@ -203,6 +203,9 @@ fn who_stops_following_raises_no_alarm() {
     eventually("the run to be left alone", GENEROUS, || {
         (shown(&engine, "m")["freshness"]["status"] == "not watched").then_some(())
     });
+    let explained = home.runwatch(["explain", "m"]).output().unwrap().stdout;
+    let explained = String::from_utf8_lossy(&explained);
+    assert!(explained.contains("nobody follows it any more, and the last event came "), "{explained}");
     let told = recorder.told_of("m").len();
     std::thread::sleep(std::time::Duration::from_secs(3));
     assert_eq!(recorder.told_of("m").len(), told, "{:#?}", recorder.told_of("m"));
