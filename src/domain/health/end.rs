@@ -88,8 +88,7 @@ impl RunHealth {
         if !self.open {
             return;
         }
-        let mut changed = Changed::default();
-        changed.recalled = self.is_recalled();
+        let mut changed = Changed { recalled: self.is_recalled(), ..Changed::default() };
         if self.finish.is_pending() {
             let reason = "every group did its last episode, and the next attempt began".to_owned();
             self.end_by_groups(reason, now, &mut changed);
