@@ -106,6 +106,8 @@ pub struct Announced {
 /// Facts that judging and messages need.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FactsUpdate {
+    /// It was waited for until now, and begins with this batch.
+    pub begins: bool,
     /// How far it is.
     pub step: Option<u64>,
     /// From which step on this attempt counts, where it says so.

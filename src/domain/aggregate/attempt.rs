@@ -195,6 +195,7 @@ impl RunEntry {
         self.dirty = true;
         let attempt = &mut self.attempt;
         attempt.note_time(event, now, history);
+        attempt.note_beginning(event, now, observed);
         attempt.events += u64::from(!event.meaning.is_ours());
         if event.meaning.refreshes() {
             attempt.refresh(event, now, observed);

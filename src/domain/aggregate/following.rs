@@ -106,10 +106,6 @@ impl Attempt {
 
     /// Whether what was received says something of now.
     pub(super) fn note_time(&mut self, event: &Event, now: Now, history: bool) {
-        // Before that it was only followed: a file that is waited for is no run yet.
-        if self.events == 0 && !event.meaning.is_ours() {
-            self.began = now.moment;
-        }
         match event.meaning {
             Meaning::Followed(_) => {}
             Meaning::Unfollowed => self.past = true,
@@ -122,6 +118,14 @@ impl Attempt {
                 self.live = true;
             }
             _ => {}
+        }
+    }
+
+    /// Until its first event an attempt of which files alone tell is waited for, and has not begun.
+    pub(super) fn note_beginning(&mut self, event: &Event, now: Now, observed: &mut RunObserved) {
+        if self.events == 0 && !event.meaning.is_ours() && self.members.len() == 0 {
+            self.began = now.moment;
+            observed.update.begins = true;
         }
     }
 

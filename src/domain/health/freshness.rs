@@ -27,7 +27,7 @@ impl RunHealth {
         }
         if self.startup_missed {
             self.startup_missed = false;
-            let reason = format!("the first event came after {}", secs(now.moment.since(self.began)));
+            let reason = format!("the first event came after {}", secs(now.moment.since(self.awaited_from)));
             self.run_transition(CheckKind::Startup, Health::Critical, Health::Healthy, "met", now, reason, changed);
         }
         if !self.is_judged() {

@@ -85,10 +85,19 @@ impl RunHealth {
         }
     }
 
-    /// Whether the observation is the first word of a run that was only followed so far.
-    pub(super) fn is_first_word(&self, seen: &RunObserved) -> bool {
-        let of_run = |report: &Report| !matches!(report, Report::Followed(_) | Report::Unfollowed);
-        self.only_followed && (seen.received || seen.reports.iter().any(of_run))
+    /// Whether all that is known of it was read as history, and nothing of it was told.
+    pub(super) fn is_recalled(&self) -> bool {
+        self.is_only_read() && !self.progressed && self.alerts.is_empty()
+    }
+
+    fn is_only_read(&self) -> bool {
+        self.past.is_some() && self.members.tally().maybe == 0
+    }
+
+    /// Up to when its clocks are known to have run: what was only read of, and is not seen to live,
+    /// may have stopped behind its last line.
+    pub(super) fn known_until(&self, now: Now) -> Now {
+        self.last.filter(|_| self.is_only_read()).map_or(now, |last| now.back_at(last))
     }
 
     /// A file of the run is followed from now on: telemetry is promised.
@@ -98,7 +107,6 @@ impl RunHealth {
         }
         changed.noted = true;
         self.promised = true;
-        self.only_followed |= self.last.is_none() && self.process.pid.is_none() && self.past.is_none();
         if declared != Expect::default() {
             self.declared = declared;
         }
@@ -124,20 +132,5 @@ impl RunHealth {
             self.status = FreshnessStatus::NotWatched;
         }
         self.disarm(timers);
-    }
-
-    /// Whether all that is known of it was read as history, and nothing of it was told.
-    pub(super) fn is_recalled(&self) -> bool {
-        self.is_only_read() && !self.progressed && self.alerts.is_empty()
-    }
-
-    fn is_only_read(&self) -> bool {
-        self.past.is_some() && self.members.tally().maybe == 0
-    }
-
-    /// Up to when its clocks are known to have run: what was only read of, and is not seen to live,
-    /// may have stopped behind its last line.
-    pub(super) fn known_until(&self, now: Now) -> Now {
-        self.last.filter(|_| self.is_only_read()).map_or(now, |last| now.back_at(last))
     }
 }

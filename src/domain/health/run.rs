@@ -44,8 +44,6 @@ pub(super) struct RunHealth {
     pub(super) expect: Expect,
     pub(super) promised: bool,
     pub(super) past: Option<Past>,
-    /// Nothing was heard of it: a file is waited for.
-    pub(super) only_followed: bool,
     pub(super) last: Option<Moment>,
     pub(super) status: FreshnessStatus,
     pub(super) startup_missed: bool,
@@ -129,7 +127,6 @@ impl RunHealth {
             expect: Expect::default(),
             promised: opened.promised,
             past: None,
-            only_followed: false,
             last: None,
             status: if opened.promised { FreshnessStatus::Waiting } else { FreshnessStatus::NotWatched },
             startup_missed: false,
@@ -166,7 +163,6 @@ impl RunHealth {
     /// What a batch said.
     pub(super) fn observe(&mut self, seen: RunObserved, now: Now, timers: &mut Timers, effects: &mut HealthEffects) {
         let mut changed = Changed::default();
-        let begins = self.is_first_word(&seen);
         self.update(seen.update, now);
         for env in &seen.new_envs {
             self.env_came(env, now, timers, &mut changed);
@@ -198,10 +194,6 @@ impl RunHealth {
         }
         for report in seen.reports {
             self.take_report(report, now, timers, &mut changed, effects);
-        }
-        if begins {
-            self.only_followed = false;
-            self.began = now.moment;
         }
         self.finish_input(now, timers, changed, effects);
     }
@@ -299,6 +291,9 @@ impl RunHealth {
     }
 
     fn update(&mut self, update: FactsUpdate, now: Now) {
+        if update.begins {
+            self.began = now.moment;
+        }
         self.note_pace(&update, now);
         self.story.step = update.step.or(self.story.step);
         self.story.max_steps = update.max_steps.or(self.story.max_steps);
