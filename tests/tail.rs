@@ -146,6 +146,7 @@ fn history_is_shown_and_told_to_nobody_and_what_comes_after_is_told() {
         (&3600.0.into(), &59.into(), &Value::Null),
         "{run:#}"
     );
+    assert_eq!(run["header"], "–", "{run:#}");
     assert_eq!(tail.end(Signal::TERM), Some(0));
     // What is appended while nobody looks is news.
     append(
@@ -179,6 +180,7 @@ fn many_files_are_many_runs() {
     assert!(tail.said().contains("telemetry_*/events.jsonl (nothing matches yet)"), "{}", tail.said());
     // A folder that is not there is an error of its own, and the others are followed.
     assert!(tail.said().contains("error: ") && tail.said().contains("there is no directory"), "{}", tail.said());
+    assert!(tail.said().contains("more/a.jsonl (once it can be read)"), "{}", tail.said());
     file("telemetry_1/events.jsonl", "{\"step\":1}\n{\"run\":\"named\",\"step\":9}\n");
     file("telemetry_2/events.jsonl", "{\"step\":2}\n");
     file("one.jsonl", "{\"step\":3}\n");
@@ -201,6 +203,9 @@ fn who_stops_following_raises_no_alarm() {
     eventually("the run to be left alone", GENEROUS, || {
         (shown(&engine, "m")["freshness"]["status"] == "not watched").then_some(())
     });
+    let explained = home.runwatch(["explain", "m"]).output().unwrap().stdout;
+    let explained = String::from_utf8_lossy(&explained);
+    assert!(explained.contains("nobody follows it any more, and the last event came "), "{explained}");
     let told = recorder.told_of("m").len();
     std::thread::sleep(std::time::Duration::from_secs(3));
     assert_eq!(recorder.told_of("m").len(), told, "{:#?}", recorder.told_of("m"));

@@ -145,7 +145,7 @@ pub struct Run {
     pub command: Option<String>,
     /// Its one word.
     pub state: RunState,
-    /// The line a dashboard begins with: `○ STALE (7s)`.
+    /// The line a dashboard begins with: `○ STALE (7s)`; `–` once the attempt is over.
     pub header: String,
     /// Freshness of the whole run.
     pub freshness: Freshness,

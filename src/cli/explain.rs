@@ -10,7 +10,7 @@ use crate::client::{Client, ClientError, EngineTarget};
 
 use super::members;
 use super::paint::{self, BOLD, DIM, PLAIN, Table, clean, line, styled};
-use super::status::{envs, no_answer, process, steps, subject, thread_row, time};
+use super::status::{age, envs, no_answer, process, steps, subject, thread_row, time};
 
 /// The arguments of `runwatch explain`.
 #[derive(Debug, Clone, clap::Args)]
@@ -102,12 +102,15 @@ fn meaning(run: &wire::Run) -> String {
         RunState::Slow => silence(run),
         RunState::Running => match run.freshness.age_s {
             Some(age_s) => {
-                format!("nothing is wrong: the last event came {age_s} s ago, process {}", run.liveness.state)
+                format!("nothing is wrong: the last event came {} ago, process {}", age(age_s), run.liveness.state)
             }
             None => format!("nothing is wrong: process {}", run.liveness.state),
         },
         RunState::Waiting => match run.freshness.age_s {
-            Some(age_s) => format!("no event has come since we look: the last one, {age_s} s old, is history"),
+            Some(age_s) if run.freshness.status == "not watched" => {
+                format!("nobody follows it any more, and the last event came {} ago", age(age_s))
+            }
+            Some(age_s) => format!("no event has come since we look: the last one, {} old, is history", age(age_s)),
             None => "no event has come yet".to_owned(),
         },
     }
@@ -120,7 +123,7 @@ fn implied(run: &wire::Run) -> bool {
 
 fn silence(run: &wire::Run) -> String {
     match run.freshness.age_s {
-        Some(age_s) => format!("the last event came {age_s} s ago"),
+        Some(age_s) => format!("the last event came {} ago", age(age_s)),
         None => "no event has come".to_owned(),
     }
 }

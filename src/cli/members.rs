@@ -1,7 +1,7 @@
 //! The members of a run in words: how many live, and what is known of each.
 
 use super::paint::clean;
-use super::status::place;
+use super::status::{age, place};
 use crate::api::wire;
 
 /// Members that are well, listed one by one; the rest is counted.
@@ -52,7 +52,7 @@ fn words(member: &wire::Member) -> String {
         let why = liveness.cause.as_deref().or(liveness.why.as_deref());
         why.map_or(liveness.state.clone(), |why| format!("{}: {}", liveness.state, clean(why)))
     });
-    let age = member.freshness.age_s.map(|age_s| format!(" (last {age_s} s ago)")).unwrap_or_default();
+    let age = member.freshness.age_s.map(|age_s| format!(" (last {} ago)", age(age_s))).unwrap_or_default();
     let fresh = format!("{}{age}", member.freshness.status);
     [Some(place(member)), liveness, Some(fresh)].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

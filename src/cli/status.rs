@@ -180,7 +180,7 @@ fn sheet(run: &wire::Run) -> String {
             (PLAIN, clean(name)),
             (PLAIN, events),
             (PLAIN, rate(seen)),
-            (PLAIN, format!("last {} s ago", seen.age_s)),
+            (PLAIN, format!("last {} ago", age(seen.age_s))),
         ]);
     }
     section(&mut text, "events", &series);
@@ -308,7 +308,7 @@ fn environments(run: &wire::Run) -> Table {
     for (group, envs, summary) in own.into_iter().chain(groups) {
         let name = group.map_or("no group".to_owned(), |group| format!("group {}", clean(group)));
         let ages = match (summary.worst_age_s, summary.mean_age_s) {
-            (Some(worst), Some(mean)) => format!("worst {worst} s, mean {mean} s"),
+            (Some(worst), Some(mean)) => format!("worst {}, mean {}", age(worst), age(mean)),
             _ => "none seen".to_owned(),
         };
         let state = group.and_then(|group| run.groups.get(group)).map(|group| group.state);
@@ -324,7 +324,7 @@ fn environments(run: &wire::Run) -> Table {
         });
         for (env, seen) in unwell.iter().take(ENVS_LISTED_MAX) {
             let status = seen.status.as_deref().unwrap_or("waiting");
-            let age = seen.age_s.map_or("never seen".to_owned(), |age_s| format!("last {age_s} s ago"));
+            let age = seen.age_s.map_or("never seen".to_owned(), |age_s| format!("last {} ago", age(age_s)));
             table.row(vec![
                 (PLAIN, format!("  env {env}")),
                 (paint::of_freshness(status), status.to_owned()),
@@ -358,7 +358,23 @@ fn span(seconds: f64) -> String {
     crate::domain::run::format_runtime(span, false)
 }
 
+/// An age as people read it: `1.2 s`, `3d 22h`.
+pub(super) fn age(seconds: f64) -> String {
+    if seconds < 60.0 { format!("{seconds} s") } else { span(seconds) }
+}
+
 /// A time to the second.
 pub(super) fn time(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::age;
+
+    #[test]
+    fn an_age_is_read_by_people() {
+        let ages = [0.0, 1.2, 59.9, 60.0, 341_166.7].map(age);
+        assert_eq!(ages, ["0 s", "1.2 s", "59.9 s", "1m 0s", "3d 22h"]);
+    }
 }

@@ -139,8 +139,9 @@ async fn follow(link: &SocketLink, engine: &str) -> ExitCode {
 
 /// The opening line: what is followed under which names, who is told, and by which engine.
 fn opening(answers: &[TailAnswer], told: &str, engine: &str) -> String {
-    let fine = answers.iter().filter(|answer| answer.error.is_none());
+    let fine = answers.iter().filter(|answer| answer.error.is_none() || answer.may_pass);
     let file = |answer: &TailAnswer| match (answer.runs.as_slice(), Path::new(&answer.path).exists()) {
+        _ if answer.error.is_some() => format!("{} (once it can be read)", answer.path),
         ([], _) => format!("{} (nothing matches yet)", answer.path),
         ([run], false) if !answer.path.contains(['*', '?', '[', '{']) => {
             format!("{} as {run} (not there yet)", answer.path)

@@ -112,7 +112,11 @@ impl Run {
             labels: view.labels.clone(),
             command: view.command.clone(),
             state: view.state,
-            header: header(view.freshness.status, view.freshness.age),
+            // Once it is over, the age of its last event says nothing.
+            header: match view.state.is_end() {
+                true => "–".to_owned(),
+                false => header(view.freshness.status, view.freshness.age),
+            },
             freshness: Freshness::of(&view.freshness),
             exit: view.exit.as_ref().map(Exit::of),
             members: (0..).zip(&view.members).map(|(place, member)| Member::of(place, member, view, now)).collect(),

@@ -76,7 +76,10 @@ impl RunHealth {
         // A scheduler stops a run for its own reasons, whatever status that leaves.
         let (state, check) = self.story.ending.stopped().map_or((state, check), |state| (state, CheckKind::Outcome));
         let exit = self.process.exit().filter(|_| state != RunState::Cancelled);
-        let reason = self.story.ending.explain(exit, reason);
+        let mut reason = self.story.ending.explain(exit, reason);
+        if matches!(state, RunState::Killed | RunState::Failed) {
+            reason.push_str(&self.silence_before_end(now));
+        }
         self.end(state, check, now, reason, changed);
     }
 
@@ -85,8 +88,7 @@ impl RunHealth {
         if !self.open {
             return;
         }
-        let mut changed = Changed::default();
-        changed.recalled = self.is_recalled();
+        let mut changed = Changed { recalled: self.is_recalled(), ..Changed::default() };
         if self.finish.is_pending() {
             let reason = "every group did its last episode, and the next attempt began".to_owned();
             self.end_by_groups(reason, now, &mut changed);

@@ -9,7 +9,7 @@ use runwatch_plugin::{
 
 use super::{Cause, Occasion, members};
 use crate::domain::change::{RunChange, Story};
-use crate::domain::check::CheckKind;
+use crate::domain::check::{Alert, CheckKind};
 use crate::domain::ending::{next_after, signal_of_child};
 use crate::domain::incident::Incident;
 use crate::domain::liveness::{Activity, DeathCause, Exit, Liveness};
@@ -70,7 +70,8 @@ pub(super) fn summary(change: &RunChange, cause: &Cause) -> String {
     let verdict = &change.verdict;
     let run = &verdict.key.name;
     let at_step = at_step(&change.story);
-    let after = format_runtime(verdict.runtime, false);
+    // What took no time to be told has no time to show, and is a sentence all the same.
+    let after = format_runtime(verdict.runtime.max(Duration::from_micros(1)), false);
     let silent = silence(&change.story, change.at.utc);
     if let Some(summary) = members::summary(change, cause, &at_step) {
         return summary;
@@ -109,14 +110,14 @@ pub(super) fn resolved(change: &RunChange, incident: &Incident, told: RunState, 
     let run = &change.verdict.key.name;
     let lasted = incident.closed_at.unwrap_or(change.at.utc).duration_since(incident.opened_at);
     let lasted = format_runtime(Duration::try_from(lasted).unwrap_or_default(), true);
-    let was = match told {
-        RunState::Running | RunState::Waiting | RunState::Paused => "unwell".to_owned(),
-        state => state.to_string().replace('_', " "),
-    };
-    if incident.fatal {
-        format!("{run} {because}; it was {was} {lasted} ago")
-    } else {
-        format!("{run} is well again after {lasted}: {because} (it was {was})")
+    let was = told.to_string().replace('_', " ");
+    match told {
+        _ if incident.fatal => format!("{run} {because}; it was {was} {lasted} ago"),
+        // It was not the run as a whole that was unwell.
+        RunState::Running | RunState::Waiting | RunState::Paused => {
+            format!("{run} is well again after {lasted}: {because}")
+        }
+        _ => format!("{run} is well again after {lasted}: {because} (it was {was})"),
     }
 }
 
@@ -131,10 +132,21 @@ fn of_check(change: &RunChange, cause: &Cause, at_step: &str) -> String {
     };
     match cause.check {
         CheckKind::Thread => format!("{run}: {subject} died{at_step}, while its process lives on{others}"),
+        CheckKind::EnvFreshness if are_envs_of_one_group(change, cause) => {
+            let group = cause.subject.group.as_ref().map(|group| format!(" of group {group}")).unwrap_or_default();
+            format!("{run}: {} envs{group} went silent{at_step}: {}", change.story.alerts, cause.reason)
+        }
         CheckKind::EnvFreshness => format!("{run}: {subject} went silent{at_step}: {}{others}", cause.reason),
         CheckKind::Startup => format!("{run} has not begun to report: {}{others}", cause.reason),
         _ => format!("{run} is {}{at_step}: {}{others}", change.verdict.state, cause.reason),
     }
+}
+
+/// Whether several environments of one group are silent, and nothing else is wrong.
+fn are_envs_of_one_group(change: &RunChange, cause: &Cause) -> bool {
+    let alerts = &change.verdict.alerts;
+    let alike = |alert: &Alert| alert.check == CheckKind::EnvFreshness && alert.subject.group == cause.subject.group;
+    change.story.alerts > 1 && change.story.alerts == alerts.len() && alerts.iter().all(alike)
 }
 
 fn failure(change: &RunChange) -> String {
@@ -233,6 +245,9 @@ fn next_for(kind: Kind, change: &RunChange, cause: &Cause) -> String {
             _ => stack,
         },
         (_, CheckKind::Thread) => format!("the thread's exception on the run's stderr; then {stack}"),
+        (_, CheckKind::EnvFreshness) if are_envs_of_one_group(change, cause) => {
+            "what these envs share: a worker, a simulator, a device; then the log of each".to_owned()
+        }
         (_, CheckKind::EnvFreshness) => "that env's worker: its log, its simulator, its device".to_owned(),
         (_, CheckKind::Startup) => format!("whether it still loads data, or its telemetry goes elsewhere; {stack}"),
         (_, CheckKind::Freshness) => "nothing yet: the next bound decides".to_owned(),

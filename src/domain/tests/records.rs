@@ -323,6 +323,56 @@ fn a_silent_process_is_asked_what_it_does_and_that_is_told() {
     assert!(night.told[2].1.reason.ends_with("its process is alive"), "{}", night.told[2].1.reason);
 }
 
+#[test]
+fn a_process_that_is_killed_while_it_is_stopped_was_silent_and_that_is_told() {
+    let killed_at = |ms: i64, sighting: Option<Activity>| {
+        let mut night = Night::new();
+        night.send(0, wrapped(7));
+        night.sight(10, 1, WatchKey::Process, found(7));
+        night.send(1_000, metric());
+        night.until(3_000);
+        if let Some(activity) = sighting {
+            night.sight(3_001, 1, WatchKey::Activity, Sighting::Doing(activity));
+        }
+        night.send(ms, exited(Exit::signal(9), false));
+        let told = night.told.last().unwrap().1.clone();
+        assert_eq!((told.state, told.kind), (RunState::Killed, Kind::Firing));
+        told.reason
+    };
+    let stopped = killed_at(15_000, Some(Activity::Stopped));
+    assert!(stopped.ends_with("; it had been silent for 14.0s, stopped by a signal"), "{stopped}");
+    let going = killed_at(15_000, Some(Activity::Going));
+    assert!(going.ends_with("; it had been silent for 14.0s"), "{going}");
+}
+
+#[test]
+fn envs_of_a_group_that_fall_silent_together_are_told_as_that() {
+    let mut night = Night::new();
+    let env_of = |group: &str, number| Event { group: Some(group.into()), ..env(number) };
+    for number in 0..3 {
+        night.send(0, env_of("A", number));
+    }
+    for ms in (1_000..8_000).step_by(1_000) {
+        night.send(ms, env_of("B", 0));
+    }
+    let told = &night.told[0].1;
+    assert_eq!((night.told[0].0, told.check.as_str()), (5_000, "env_freshness"));
+    assert!(told.summary.starts_with("ppo: 3 envs of group A went silent: no event"), "{}", told.summary);
+    assert_eq!(told.next, "what these envs share: a worker, a simulator, a device; then the log of each");
+    for number in 0..3 {
+        night.send(8_500, env_of("A", number));
+    }
+    let told = &night.told.last().unwrap().1;
+    assert_eq!(told.summary, "ppo is well again after 6s: events of the env arrive again");
+}
+
+#[test]
+fn a_run_whose_lines_came_all_at_once_took_no_time() {
+    let mut night = Night::new();
+    night.send_batch(EventBatch { events: vec![metric(), finished()], ..EventBatch::default() });
+    assert_eq!(night.told[0].1.summary, "ppo finished after 0s");
+}
+
 fn asked_what_it_does(night: &Night) -> bool {
     night.watch.iter().any(|request| request.what == Watch::Activity { pid: 7, start_ticks: 1 })
 }

@@ -45,6 +45,8 @@ pub(super) struct TailFile {
     next: Start,
     trouble: Option<Trouble>,
     quiet: u32,
+    /// It was looked for under another name; once is enough, for it was renamed before.
+    sought: bool,
 }
 
 /// Lines that were read, with the mark behind them.
@@ -70,8 +72,17 @@ impl TailFile {
     /// A file to be followed from `start` on; it is opened at once if it is there.
     pub(super) fn new(path: PathBuf, run: Name, life: Option<Arc<str>>, start: Start) -> TailFile {
         let shown = Arc::from(path.to_string_lossy());
-        let mut file =
-            TailFile { path, run, shown, life, reading: None, next: start, trouble: None, quiet: QUIET_LOOKS };
+        let mut file = TailFile {
+            path,
+            run,
+            shown,
+            life,
+            reading: None,
+            next: start,
+            trouble: None,
+            quiet: QUIET_LOOKS,
+            sought: false,
+        };
         file.trouble = file.open().err();
         let is_absent = file.trouble.as_ref().is_none_or(Trouble::may_pass);
         if file.reading.is_none() && is_absent && !matches!(file.next, Start::Kept(_)) {
@@ -175,7 +186,10 @@ impl TailFile {
 
     /// Opens the file where reading is to go on; not if it is not there.
     fn open(&mut self) -> Result<(), Trouble> {
-        let Some((file, found)) = open_regular(&self.path)? else { return Ok(()) };
+        let Some((file, found)) = open_regular(&self.path)? else {
+            self.look_for_it_elsewhere();
+            return Ok(());
+        };
         let reading = match &self.next {
             Start::Kept(mark) => match Reading::resumed(file, &found, mark) {
                 Ok(reading) => reading,
@@ -194,6 +208,17 @@ impl TailFile {
         self.next = Start::At(0);
         self.reading = Some(reading);
         Ok(())
+    }
+
+    /// Renamed while nobody looked, and nothing took its place yet: its writer may still write to it.
+    fn look_for_it_elsewhere(&mut self) {
+        if let (Start::Kept(mark), false) = (&self.next, self.sought) {
+            self.sought = true;
+            self.reading = renamed(&self.path, mark);
+        }
+        if self.reading.is_some() {
+            self.next = Start::At(0);
+        }
     }
 
     fn read(&mut self, last: bool) -> io::Result<Step> {

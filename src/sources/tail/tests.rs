@@ -187,6 +187,21 @@ fn what_was_renamed_while_nobody_looked_is_found_and_read_to_its_end() {
 }
 
 #[test]
+fn what_was_renamed_and_has_no_successor_yet_is_read_on() {
+    let mut followed = Followed::of("1\n2\n");
+    let mark = followed.tail.poll(false).unwrap().mark;
+    let renamed = followed.folder.path().join("m.jsonl.1");
+    fs::rename(followed.path(), &renamed).unwrap();
+    append(&renamed, "3\n");
+    let mut followed = followed.again(mark);
+    assert_eq!(followed.text(), "3\n");
+    append(&renamed, "4\n");
+    assert_eq!(followed.text(), "4\n");
+    followed.append("5\n");
+    assert_eq!(followed.text(), "5\n");
+}
+
+#[test]
 fn a_file_that_was_not_there_yet_at_its_mark_is_new() {
     let folder = tempfile::tempdir().unwrap();
     let mark = follow(folder.path(), Start::History).first_mark().unwrap();
