@@ -139,7 +139,13 @@ impl RunHealth {
 
     pub(super) fn startup_deadline(&self) -> Option<Moment> {
         let armed = self.promised && !self.startup_missed && self.may_go_on();
-        let from = self.past.map(|past| past.since).or(self.last.is_none().then_some(self.awaited_from));
+        let from = match (self.past, self.last) {
+            // Its file had not been written to for as long when it was first read: nothing more is owed.
+            (Some(past), Some(last)) if past.since.since(last) >= self.startup => None,
+            (Some(past), _) => Some(past.since),
+            (None, None) => Some(self.awaited_from),
+            (None, Some(_)) => None,
+        };
         from.filter(|_| armed).map(|from| from + self.startup)
     }
 

@@ -203,13 +203,25 @@ fn silence_is_judged_from_the_first_live_line_on() {
 #[test]
 fn a_run_that_stays_silent_since_it_is_followed_is_told_when_its_deadline_passes() {
     let mut night = following(8 * HOUR);
-    night.recall(0, metric());
+    night.recall(8 * HOUR - DEADLINE + 1_000, metric());
     night.until(8 * HOUR + DEADLINE - 10);
     assert_eq!(night.told(), []);
     night.until(8 * HOUR + DEADLINE);
     assert_eq!(night.told(), [(8 * HOUR + DEADLINE, Kind::Firing, RunState::Waiting, "startup")]);
     night.send(9 * HOUR, metric());
     assert_eq!(night.told().last().map(|told| told.1), Some(Kind::Resolved));
+}
+
+/// A folder of old runs, none of which said that it was done, is no reason to wake anybody.
+#[test]
+fn a_run_that_was_silent_for_longer_before_it_was_followed_owes_nothing() {
+    let mut night = following(8 * HOUR);
+    night.recall(8 * HOUR - DEADLINE, metric());
+    night.until(40 * HOUR);
+    assert_eq!((night.told(), night.view().state), (vec![], RunState::Waiting));
+    night.send(41 * HOUR, metric());
+    night.until(41 * HOUR + 5_000);
+    assert_eq!(night.told(), [(41 * HOUR + 5_000, Kind::Firing, RunState::Lost, "freshness")]);
 }
 
 #[test]
