@@ -127,6 +127,11 @@ impl IntakeMachine {
         self.twins.promise(run, attempt_id, now)
     }
 
+    /// The process that was about to begin under this name never began.
+    pub fn release_name(&mut self, run: &Name) {
+        self.twins.release(run);
+    }
+
     /// Takes up a run from an earlier life of the engine, with the labels it had.
     pub fn restore(&mut self, key: RunKey, labels: &BTreeMap<String, String>) -> RunId {
         let (name, team) = (key.name.clone(), key.team.clone());

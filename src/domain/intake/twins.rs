@@ -141,6 +141,14 @@ impl Twins {
         name
     }
 
+    /// Nothing begins under a name that was promised: it is free again. What a job's members share is
+    /// not one member's to give back.
+    pub(super) fn release(&mut self, run: &Name) {
+        if self.held.get(run).is_some_and(|held| held.attempt_id.is_none()) {
+            self.held.remove(run);
+        }
+    }
+
     /// Which of several runs of one name an event is of: the one its sender is a member of.
     pub(super) fn route(&self, event: &Event, run: RunId, here: &Name) -> RunId {
         let is_twin = self.places.get(run.0 as usize).is_some_and(|place| place.twin);

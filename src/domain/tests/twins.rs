@@ -124,6 +124,22 @@ fn a_name_is_promised_before_the_process_is_there() {
 }
 
 #[test]
+fn a_name_that_nothing_began_under_is_free_at_once() {
+    let mut night = Night::new();
+    let ppo: Name = "ppo".into();
+    assert_eq!(&*night.intake.promise_name(&ppo, None, now_at(0)), "ppo");
+    night.intake.release_name(&ppo);
+    assert_eq!(&*night.intake.promise_name(&ppo, None, now_at(1)), "ppo", "its command could not be started");
+    night.send(100, wrapped(7));
+    night.intake.release_name(&ppo);
+    assert_eq!(&*night.intake.promise_name(&ppo, None, now_at(200)), "ppo#2", "what lives keeps its name");
+    // What members of a job share is theirs together.
+    assert_eq!(&*night.intake.promise_name(&ppo, Some("77"), now_at(300)), "ppo#3");
+    night.intake.release_name(&"ppo#3".into());
+    assert_eq!(&*night.intake.promise_name(&ppo, None, now_at(400)), "ppo#4");
+}
+
+#[test]
 fn four_wrappers_of_one_job_are_one_attempt() {
     let mut night = Night::new();
     for number in 0..4 {
