@@ -75,7 +75,11 @@ impl RunHealth {
         };
         // A scheduler stops a run for its own reasons, whatever status that leaves.
         let (state, check) = self.story.ending.stopped().map_or((state, check), |state| (state, CheckKind::Outcome));
-        let exit = self.process.exit().filter(|_| state != RunState::Cancelled);
+        // What decided, be it one member's: its launcher or others may have ended in other ways.
+        let exit = match cause {
+            DeathCause::Exited(exit) if state != RunState::Cancelled => Some(exit),
+            _ => None,
+        };
         let reason = self.story.ending.explain(exit, reason);
         self.end(state, check, now, reason, changed);
     }
@@ -92,6 +96,8 @@ impl RunHealth {
         } else {
             let reason = "a newer attempt began while this one was open".to_owned();
             self.end(RunState::Superseded, CheckKind::Outcome, now, reason, &mut changed);
+            // A launcher that begins its ranks anew does so because one died.
+            self.name_the_first(&mut changed);
         }
         self.finish_input(now, timers, changed, effects);
     }

@@ -38,6 +38,8 @@ pub(super) struct Members {
     pub(super) first: Option<Loss>,
     /// What follows the first death that was told is told with it.
     pub(super) fold: Option<Fold>,
+    /// Why the attempt ended, without the deaths that are named before it.
+    pub(super) end_reason: Option<String>,
     /// All that can be seen ended well, and more were announced: until then they may still come.
     pub(super) stragglers_until: Option<Moment>,
     ranks: HashSet<u32>,

@@ -113,7 +113,10 @@ pub(super) fn resolved(change: &RunChange, incident: &Incident, because: &str) -
         RunState::Running | RunState::Waiting | RunState::Paused => "unwell".to_owned(),
         state => state.to_string().replace('_', " "),
     };
-    if incident.fatal {
+    let over = matches!(change.verdict.state, RunState::Superseded | RunState::Cancelled | RunState::Preempted);
+    if over && !incident.fatal {
+        format!("{run} attempt {} is over: {because} (it was {was})", change.verdict.attempt)
+    } else if incident.fatal {
         format!("{run} {because}; it was {was} {lasted} ago")
     } else {
         format!("{run} is well again after {lasted}: {because} (it was {was})")

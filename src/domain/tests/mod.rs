@@ -1,6 +1,7 @@
 //! The machines together, on a virtual clock: events and sightings in, notifications out.
 
 mod attempts;
+mod casualties;
 mod following;
 mod groups;
 mod incidents;
