@@ -9,10 +9,9 @@ const LISTED_MAX: usize = 16;
 
 /// `3 of 4 alive`, where there are several or were announced.
 pub(super) fn summary(run: &wire::Run) -> Option<String> {
-    // A launcher has no rank: what is announced are those that have.
-    let ranked = run.members.iter().any(|member| member.rank.is_some());
-    let members =
-        || run.members.iter().filter(|member| member.liveness.is_some() && (!ranked || member.rank.is_some()));
+    // What is announced are those that a launcher starts.
+    let led = run.members.iter().any(|member| member.liveness.is_some() && !member.launcher);
+    let members = || run.members.iter().filter(|member| member.liveness.is_some() && !(led && member.launcher));
     let counted = members().count();
     if counted < 2 && run.world_size.is_none_or(|size| size < 2) {
         return None;
@@ -29,7 +28,8 @@ pub(super) fn lines(run: &wire::Run) -> Vec<String> {
         return Vec::new();
     }
     let mut members: Vec<&wire::Member> = run.members.iter().collect();
-    members.sort_by_key(|member| is_well(member));
+    // The launcher is first of its kind, the others in the order of their ranks.
+    members.sort_by_key(|member| (is_well(member), !member.launcher, member.rank, member.pid));
     let unwell = members.iter().filter(|member| !is_well(member)).count();
     let listed = LISTED_MAX.max(unwell.min(4 * LISTED_MAX));
     let mut lines: Vec<String> = members.iter().take(listed).map(|member| words(member)).collect();
@@ -53,8 +53,15 @@ fn words(member: &wire::Member) -> String {
         why.map_or(liveness.state.clone(), |why| format!("{}: {}", liveness.state, clean(why)))
     });
     let age = member.freshness.age_s.map(|age_s| format!(" (last {age_s} s ago)")).unwrap_or_default();
-    let fresh = format!("{}{age}", member.freshness.status);
-    [Some(place(member)), liveness, Some(fresh)].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    // Of the dead nothing more is expected, and a launcher may have nothing to say.
+    let dead = state(member) == "dead";
+    let fresh = match member.freshness.age_s {
+        None if dead || member.launcher => None,
+        Some(age_s) if dead => Some(format!("last heard {age_s} s ago")),
+        _ => Some(format!("{}{age}", member.freshness.status)),
+    };
+    let launcher = member.launcher.then(|| "the launcher".to_owned());
+    [Some(place(member)), launcher, liveness, fresh].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -66,9 +73,14 @@ mod tests {
     use crate::domain::freshness::FreshnessStatus;
     use crate::domain::liveness::{DeathCause, Exit, Liveness, UnknownWhy};
     use crate::domain::run::{Member, MemberVerdict};
+    use crate::domain::status::RunView;
     use crate::sources::fakes::quiet_run;
 
     fn run(lives: Vec<Liveness>, world_size: Option<u32>) -> Run {
+        run_with(lives, world_size, |_| {})
+    }
+
+    fn run_with(lives: Vec<Liveness>, world_size: Option<u32>, change: impl FnOnce(&mut RunView)) -> Run {
         let mut view = quiet_run("llm", "lab");
         let now = view.began_at + Duration::from_secs(600);
         let member =
@@ -88,7 +100,18 @@ mod tests {
         };
         view.judged = (0..).zip(lives).map(verdict).collect();
         view.world_size = world_size;
+        change(&mut view);
         Run::of(&view, now)
+    }
+
+    #[test]
+    fn the_header_tells_how_long_the_silent_member_is_silent() {
+        let shown = run_with(vec![Liveness::Alive; 3], None, |view| {
+            view.freshness.status = FreshnessStatus::Stale;
+            view.freshness.age = Some(Duration::ZERO);
+            view.members[1].last_at = view.members[1].last_at.map(|at| at - Duration::from_secs(7));
+        });
+        assert_eq!(shown.header, "○ STALE (7s)");
     }
 
     #[test]
@@ -102,11 +125,16 @@ mod tests {
             lines(&shown),
             [
                 "gpu-3 pid 101 rank 1, alive, stale (last 0 s ago)",
-                "gpu-3 pid 102 rank 2, dead: killed by SIGSEGV, live (last 0 s ago)",
+                "gpu-3 pid 102 rank 2, dead: killed by SIGSEGV, last heard 0 s ago",
                 "gpu-3 pid 100 rank 0, alive, live (last 0 s ago)",
                 "gpu-3 pid 103 rank 3, unknown: it runs on another host, live (last 0 s ago)",
             ]
         );
+        let mut led = run(vec![Liveness::Alive; 3], None);
+        (led.members[2].launcher, led.members[2].rank, led.members_alive) = (true, None, 2);
+        led.members[2].freshness.age_s = None;
+        assert_eq!(summary(&led).as_deref(), Some("2 of 2 known to be alive"), "a launcher is none of its ranks");
+        assert_eq!(lines(&led)[1], "gpu-3 pid 102, the launcher, alive");
         assert_eq!(
             (summary(&run(vec![Liveness::Alive], None)), lines(&run(vec![Liveness::Alive], None)).len()),
             (None, 0)
