@@ -102,6 +102,20 @@ impl RunHealth {
         self.finish_input(now, timers, changed, effects);
     }
 
+    /// At which step this attempt fell, or the ones before it, if it came no further. The next has to
+    /// pass it: one that falls at the same place again and again makes no progress.
+    pub(super) fn fall(&self) -> Option<u64> {
+        let (state, _) = self.ended?;
+        let before = self.fell_at.filter(|_| !self.progressed && state != RunState::Finished);
+        let fell = state.severity() != runwatch_plugin::Severity::Info;
+        before.max(self.story.step.filter(|_| fell))
+    }
+
+    /// Whether it came further than the attempts that fell before it.
+    pub(super) fn is_past_the_fall(&self) -> bool {
+        self.fell_at.is_none_or(|fell_at| self.story.step > Some(fell_at))
+    }
+
     /// The run went over to another team.
     pub(super) fn moved(&mut self, now: Now, changed: &mut Changed) {
         if self.open {
