@@ -70,6 +70,7 @@ impl RunHealth {
             return;
         };
         self.note_loss(place, cause, seen.moment);
+        self.note_dead(place);
         if !self.open {
             self.judge_fold(now, changed);
         } else if !self.end_if_over(seen, changed) {
@@ -165,6 +166,12 @@ impl RunHealth {
         for alert in self.alerts.values_mut().filter(|_| !self.open) {
             alert.reason.clone_from(&reason);
         }
+    }
+
+    fn note_dead(&mut self, place: u32) {
+        let member = self.members.get(Some(place)).map(|member| &member.member);
+        let known = member.and_then(|member| Some((member.host.clone(), member.pid?)));
+        self.members.newly_dead.extend(known);
     }
 
     fn note_loss(&mut self, place: u32, cause: DeathCause, at: Moment) {
@@ -325,6 +332,7 @@ impl RunHealth {
         dead.sort_by_key(|(at, place, cause)| (*at, std::cmp::Reverse(telling(cause)), *place));
         for (at, place, cause) in dead {
             self.note_loss(place, cause, now.moment_of(at));
+            self.note_dead(place);
             let told = self.members.alerts.contains_key(&(CheckKind::Process, place));
             let bad = self.is_bad(place, &cause) == Some(true);
             if self.open && bad && !told {

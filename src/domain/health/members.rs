@@ -45,6 +45,8 @@ pub(super) struct Members {
     ranks: HashSet<u32>,
     /// Deaths that are held: when each is told.
     pub(super) untold: Vec<(Moment, u32)>,
+    /// Whose end the intake was not told of yet, by host and pid.
+    pub(super) newly_dead: Vec<(Option<Name>, u32)>,
     pub(super) tally: Tally,
     /// What the run's own process counts for where no member has it.
     pub(super) unnamed: Tally,

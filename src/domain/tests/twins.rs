@@ -213,6 +213,49 @@ fn a_rank_that_is_taken_is_of_another_run() {
     assert_eq!(facts.iter().map(|(_, facts)| facts.members.len()).collect::<Vec<_>>(), [2, 2]);
 }
 
+/// Two ranks that were announced, of which the second has died.
+fn half_dead() -> Night {
+    let mut night = Night::new();
+    night.send(0, of_two(rank(0, 100)));
+    night.send(0, of_two(rank(1, 101)));
+    night.sights(10, 1, vec![(key(0), found(100)), (key(1), found(101))]);
+    night.sight(1_000, 1, key(1), Sighting::Ended(DeathCause::Exited(Exit::signal(9))));
+    night
+}
+
+fn of_two(mut event: Event) -> Event {
+    if let Meaning::RunStarted(started) = &mut event.meaning {
+        started.world_size = Some(2);
+        started.expect.stale = Some(seconds(360_000));
+    }
+    event
+}
+
+#[test]
+fn a_rank_that_begins_anew_takes_the_place_of_the_dead_one() {
+    let mut night = half_dead();
+    night.send(30_000, of_two(rank(1, 201)));
+    assert_eq!(runs(&night), [named("ppo", 1, RUNNING)]);
+    assert_eq!(night.told.iter().map(|(_, note)| note.kind).collect::<Vec<_>>(), [Kind::Firing, Kind::Resolved]);
+    // Its place is held again: the next of its rank is of another run, and is joined there.
+    night.send(31_000, of_two(rank(1, 301)));
+    night.sight(40_000, 1, key(0), Sighting::Ended(DeathCause::Exited(Exit::signal(9))));
+    night.send(41_000, of_two(rank(0, 300)));
+    assert_eq!(runs(&night), [named("ppo", 1, RUNNING), named("ppo#2", 1, RUNNING)]);
+    let facts = night.aggregate.facts(night.now());
+    assert_eq!(facts.iter().map(|(_, facts)| facts.members.len()).collect::<Vec<_>>(), [3, 2]);
+}
+
+#[test]
+fn an_engine_that_was_restarted_knows_whose_place_is_free() {
+    let mut night = half_dead();
+    night.until(30_000);
+    night.restart(1_000);
+    night.send(32_000, of_two(rank(1, 201)));
+    assert_eq!(runs(&night), [named("ppo", 1, RUNNING)]);
+    assert_eq!(night.told.last().unwrap().1.kind, Kind::Resolved);
+}
+
 #[test]
 fn an_attempt_that_nobody_sees_or_hears_is_superseded() {
     let mut night = Night::new();
