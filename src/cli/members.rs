@@ -1,5 +1,7 @@
 //! The members of a run in words: how many live, and what is known of each.
 
+use std::collections::BTreeSet;
+
 use super::paint::clean;
 use super::status::place;
 use crate::api::wire;
@@ -27,7 +29,10 @@ pub(super) fn lines(run: &wire::Run) -> Vec<String> {
     if run.members.len() < 2 {
         return Vec::new();
     }
-    let mut members: Vec<&wire::Member> = run.members.iter().collect();
+    // Whose place another process of its rank has taken is a member no longer.
+    let ranks: BTreeSet<u32> = run.members.iter().filter(|m| m.liveness.is_some()).filter_map(|m| m.rank).collect();
+    let replaced = |member: &wire::Member| member.liveness.is_none() && member.rank.is_some_and(|r| ranks.contains(&r));
+    let mut members: Vec<&wire::Member> = run.members.iter().filter(|member| !replaced(member)).collect();
     // The launcher is first of its kind, the others in the order of their ranks.
     members.sort_by_key(|member| (is_well(member), !member.launcher, member.rank, member.pid));
     let unwell = members.iter().filter(|member| !is_well(member)).count();
@@ -135,6 +140,10 @@ mod tests {
         led.members[2].freshness.age_s = None;
         assert_eq!(summary(&led).as_deref(), Some("2 of 2 known to be alive"), "a launcher is none of its ranks");
         assert_eq!(lines(&led)[1], "gpu-3 pid 102, the launcher, alive");
+        let mut replaced = run(vec![Liveness::Alive; 3], None);
+        (replaced.members[1].liveness, replaced.members[2].rank) = (None, Some(1));
+        let lines_of = lines(&replaced);
+        assert!(lines_of.len() == 2 && lines_of[1].starts_with("gpu-3 pid 102 rank 1, alive"), "{lines_of:?}");
         assert_eq!(
             (summary(&run(vec![Liveness::Alive], None)), lines(&run(vec![Liveness::Alive], None)).len()),
             (None, 0)
