@@ -128,6 +128,11 @@ pub struct PromiseName {
     pub at: Now,
 }
 
+/// a source → Ingestor. The process that this name was promised to will not begin.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ReleaseName(pub Arc<str>);
+
 /// StatusBoard → Ingestor. The answer: events taken and refused.
 #[derive(Message)]
 #[rtype(result = "(u64, u64)")]

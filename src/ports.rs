@@ -48,6 +48,9 @@ pub trait Intake: Send + Sync {
     async fn promise_name(&self, run: Name, _attempt_id: Option<String>) -> Name {
         run
     }
+
+    /// The process that a name was promised to will not begin: another may have it at once.
+    async fn release_name(&self, _run: Name) {}
 }
 
 /// What became of a batch that was taken.

@@ -147,3 +147,19 @@ fn two_runs_of_one_name_at_once_are_told_apart_without_an_engine() {
     assert_eq!(name_of(&folder, "second"), "x#2");
     end(&folder, wrappers);
 }
+
+#[test]
+fn a_command_that_cannot_be_started_leaves_its_name_free() {
+    let (home, recorder) = (Home::new(), Recorder::start());
+    let _engine = engine_telling(&home, &recorder);
+    let said = |command: &str| {
+        let ended = home.runwatch(["run", "--name", "x", "--", command]).output().unwrap();
+        String::from_utf8(ended.stderr).unwrap()
+    };
+    assert!(said("/no/such/program").contains("there is no such program"));
+    // The engine hears of it when the connection ends, which is before a held name would be free by itself.
+    let said = eventually("the name to be free", Duration::from_secs(5), || {
+        Some(said("true")).filter(|said| !said.contains("is live already"))
+    });
+    assert!(said.contains("x finished after"), "{said}");
+}

@@ -1,4 +1,4 @@
-//! Ingestor. In: `IngestBatch` and `PromiseName` from every source, `StandingsChanged` from the HealthEvaluator.
+//! Ingestor. In: `IngestBatch`, `PromiseName` and `ReleaseName` from every source, `StandingsChanged` from the HealthEvaluator.
 //! Out: `EventsAccepted` to the Aggregator. It never looks at what an event says of a run's health.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::outlet::Outlet;
 use crate::actors::lifecycle::Seat;
 use crate::domain::intake::IntakeMachine;
 use crate::limits::BATCH_EVENTS_MAX;
-use crate::messages::{Drain, EventsAccepted, GetCounts, IngestBatch, PromiseName, StandingsChanged};
+use crate::messages::{Drain, EventsAccepted, GetCounts, IngestBatch, PromiseName, ReleaseName, StandingsChanged};
 use crate::ports::Taken;
 use crate::telemetry;
 
@@ -83,6 +83,14 @@ impl Handler<PromiseName> for Ingestor {
 
     fn handle(&mut self, message: PromiseName, _: &mut Context<Self>) -> Self::Result {
         MessageResult(self.machine.promise_name(&message.run, message.attempt_id.as_deref(), message.at))
+    }
+}
+
+impl Handler<ReleaseName> for Ingestor {
+    type Result = ();
+
+    fn handle(&mut self, message: ReleaseName, _: &mut Context<Self>) {
+        self.machine.release_name(&message.0);
     }
 }
 

@@ -266,6 +266,9 @@ pub struct Member {
     pub pid: Option<u32>,
     /// Its rank.
     pub rank: Option<u32>,
+    /// Whether it is the launcher of the others: the attempt ends with it.
+    #[serde(default)]
+    pub launcher: bool,
     /// Whether it lives; null where it only sends, and did not say that it is a process of the run.
     pub liveness: Option<Liveness>,
     /// Freshness by its own events.

@@ -17,7 +17,7 @@ use crate::domain::names::Name;
 use crate::domain::status::{RunView, StatusView};
 use crate::domain::team::SinkKey;
 use crate::limits::BATCHES_IN_FLIGHT_MAX;
-use crate::messages::{GetMark, GetRuns, GetStatus, IngestBatch, PromiseName};
+use crate::messages::{GetMark, GetRuns, GetStatus, IngestBatch, PromiseName, ReleaseName};
 use crate::ports::{Board, IncidentQuery, Intake, IntakeError, Journal, JournalError, Origin, Taken};
 use crate::sources::socket::Senders;
 
@@ -38,6 +38,7 @@ pub struct Door {
 pub(super) struct Outlets {
     pub(super) ingest: Outlet<IngestBatch>,
     pub(super) names: Outlet<PromiseName>,
+    pub(super) released: Outlet<ReleaseName>,
     pub(super) status: Outlet<GetStatus>,
     pub(super) runs: Outlet<GetRuns>,
     pub(super) marks: Outlet<GetMark>,
@@ -143,6 +144,14 @@ impl Intake for Door {
         let Some(outlets) = self.outlets() else { return run };
         let asked = PromiseName { run: run.clone(), attempt_id, at };
         outlets.names.hand_over(asked).await.unwrap_or(run)
+    }
+
+    async fn release_name(&self, run: Name) {
+        if let Some(outlets) = self.outlets()
+            && outlets.released.hand_over(ReleaseName(run)).await.is_err()
+        {
+            tracing::debug!("the engine ended, and its promises with it");
+        }
     }
 }
 

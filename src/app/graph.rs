@@ -64,6 +64,7 @@ impl Graph {
         let outlets = Outlets {
             ingest: Outlet::to(&ingestor.addr),
             names: Outlet::to(&ingestor.addr),
+            released: Outlet::to(&ingestor.addr),
             status: Outlet::to(&board.addr),
             runs: Outlet::to(&board.addr),
             marks: Outlet::to(&aggregator.addr),

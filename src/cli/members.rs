@@ -1,5 +1,7 @@
 //! The members of a run in words: how many live, and what is known of each.
 
+use std::collections::BTreeSet;
+
 use super::paint::clean;
 use super::status::{age, place};
 use crate::api::wire;
@@ -9,10 +11,9 @@ const LISTED_MAX: usize = 16;
 
 /// `3 of 4 alive`, where there are several or were announced.
 pub(super) fn summary(run: &wire::Run) -> Option<String> {
-    // A launcher has no rank: what is announced are those that have.
-    let ranked = run.members.iter().any(|member| member.rank.is_some());
-    let members =
-        || run.members.iter().filter(|member| member.liveness.is_some() && (!ranked || member.rank.is_some()));
+    // What is announced are those that a launcher starts.
+    let led = run.members.iter().any(|member| member.liveness.is_some() && !member.launcher);
+    let members = || run.members.iter().filter(|member| member.liveness.is_some() && !(led && member.launcher));
     let counted = members().count();
     if counted < 2 && run.world_size.is_none_or(|size| size < 2) {
         return None;
@@ -28,8 +29,12 @@ pub(super) fn lines(run: &wire::Run) -> Vec<String> {
     if run.members.len() < 2 {
         return Vec::new();
     }
-    let mut members: Vec<&wire::Member> = run.members.iter().collect();
-    members.sort_by_key(|member| is_well(member));
+    // Whose place another process of its rank has taken is a member no longer.
+    let ranks: BTreeSet<u32> = run.members.iter().filter(|m| m.liveness.is_some()).filter_map(|m| m.rank).collect();
+    let replaced = |member: &wire::Member| member.liveness.is_none() && member.rank.is_some_and(|r| ranks.contains(&r));
+    let mut members: Vec<&wire::Member> = run.members.iter().filter(|member| !replaced(member)).collect();
+    // The launcher is first of its kind, the others in the order of their ranks.
+    members.sort_by_key(|member| (is_well(member), !member.launcher, member.rank, member.pid));
     let unwell = members.iter().filter(|member| !is_well(member)).count();
     let listed = LISTED_MAX.max(unwell.min(4 * LISTED_MAX));
     let mut lines: Vec<String> = members.iter().take(listed).map(|member| words(member)).collect();
@@ -52,9 +57,17 @@ fn words(member: &wire::Member) -> String {
         let why = liveness.cause.as_deref().or(liveness.why.as_deref());
         why.map_or(liveness.state.clone(), |why| format!("{}: {}", liveness.state, clean(why)))
     });
-    let age = member.freshness.age_s.map(|age_s| format!(" (last {} ago)", age(age_s))).unwrap_or_default();
-    let fresh = format!("{}{age}", member.freshness.status);
-    [Some(place(member)), liveness, Some(fresh)].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    let heard = member.freshness.age_s.map(age);
+    // Of the dead nothing more is expected, and a launcher may have nothing to say.
+    let dead = state(member) == "dead";
+    let fresh = match &heard {
+        None if dead || member.launcher => None,
+        None => Some(member.freshness.status.clone()),
+        Some(age) if dead => Some(format!("last heard {age} ago")),
+        Some(age) => Some(format!("{} (last {age} ago)", member.freshness.status)),
+    };
+    let launcher = member.launcher.then(|| "the launcher".to_owned());
+    [Some(place(member)), launcher, liveness, fresh].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -66,9 +79,14 @@ mod tests {
     use crate::domain::freshness::FreshnessStatus;
     use crate::domain::liveness::{DeathCause, Exit, Liveness, UnknownWhy};
     use crate::domain::run::{Member, MemberVerdict};
+    use crate::domain::status::RunView;
     use crate::sources::fakes::quiet_run;
 
     fn run(lives: Vec<Liveness>, world_size: Option<u32>) -> Run {
+        run_with(lives, world_size, |_| {})
+    }
+
+    fn run_with(lives: Vec<Liveness>, world_size: Option<u32>, change: impl FnOnce(&mut RunView)) -> Run {
         let mut view = quiet_run("llm", "lab");
         let now = view.began_at + Duration::from_secs(600);
         let member =
@@ -88,7 +106,18 @@ mod tests {
         };
         view.judged = (0..).zip(lives).map(verdict).collect();
         view.world_size = world_size;
+        change(&mut view);
         Run::of(&view, now)
+    }
+
+    #[test]
+    fn the_header_tells_how_long_the_silent_member_is_silent() {
+        let shown = run_with(vec![Liveness::Alive; 3], None, |view| {
+            view.freshness.status = FreshnessStatus::Stale;
+            view.freshness.age = Some(Duration::ZERO);
+            view.members[1].last_at = view.members[1].last_at.map(|at| at - Duration::from_secs(7));
+        });
+        assert_eq!(shown.header, "○ STALE (7s)");
     }
 
     #[test]
@@ -102,11 +131,20 @@ mod tests {
             lines(&shown),
             [
                 "gpu-3 pid 101 rank 1, alive, stale (last 0 s ago)",
-                "gpu-3 pid 102 rank 2, dead: killed by SIGSEGV, live (last 0 s ago)",
+                "gpu-3 pid 102 rank 2, dead: killed by SIGSEGV, last heard 0 s ago",
                 "gpu-3 pid 100 rank 0, alive, live (last 0 s ago)",
                 "gpu-3 pid 103 rank 3, unknown: it runs on another host, live (last 0 s ago)",
             ]
         );
+        let mut led = run(vec![Liveness::Alive; 3], None);
+        (led.members[2].launcher, led.members[2].rank, led.members_alive) = (true, None, 2);
+        led.members[2].freshness.age_s = None;
+        assert_eq!(summary(&led).as_deref(), Some("2 of 2 known to be alive"), "a launcher is none of its ranks");
+        assert_eq!(lines(&led)[1], "gpu-3 pid 102, the launcher, alive");
+        let mut replaced = run(vec![Liveness::Alive; 3], None);
+        (replaced.members[1].liveness, replaced.members[2].rank) = (None, Some(1));
+        let lines_of = lines(&replaced);
+        assert!(lines_of.len() == 2 && lines_of[1].starts_with("gpu-3 pid 102 rank 1, alive"), "{lines_of:?}");
         assert_eq!(
             (summary(&run(vec![Liveness::Alive], None)), lines(&run(vec![Liveness::Alive], None)).len()),
             (None, 0)

@@ -125,7 +125,7 @@ pub enum Standing {
 }
 
 /// An attempt goes on in another way than before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StandingChange {
     /// The run.
     pub run: RunId,
@@ -133,6 +133,8 @@ pub struct StandingChange {
     pub attempt: u32,
     /// How.
     pub standing: Standing,
+    /// Members that were seen to be dead since the last word: another process may take their place.
+    pub dead: Vec<(Option<Name>, u32)>,
 }
 
 /// Something the poller is to look at, or to leave alone.

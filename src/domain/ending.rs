@@ -102,6 +102,11 @@ fn likely(exit: Exit) -> Option<&'static str> {
     }
 }
 
+/// Whether a process ended by a signal that its own code raised.
+fn is_crash(exit: Option<Exit>) -> bool {
+    exit.and_then(|exit| exit.signal).is_some_and(|signal| matches!(signal, 4 | 6 | 7 | 8 | 11))
+}
+
 /// What a scheduler's word says of an end.
 fn scheduled(word: SchedulerWord, exit: Option<Exit>) -> Option<&'static str> {
     match word {
@@ -109,6 +114,8 @@ fn scheduled(word: SchedulerWord, exit: Option<Exit>) -> Option<&'static str> {
         SchedulerWord::Preempted => Some("its scheduler says that the job was preempted or is queued again"),
         SchedulerWord::TimeLimit => Some("its scheduler says that the job reached its time limit"),
         SchedulerWord::NoAnswer if exit.is_some_and(|exit| exit.is_clean()) => None,
+        // It was asked about another member's end: a crash explains itself.
+        SchedulerWord::NoAnswer if is_crash(exit) => exit.and_then(likely),
         SchedulerWord::NoAnswer => Some("most likely by the scheduler, which did not say why"),
     }
 }
@@ -117,6 +124,7 @@ fn scheduled(word: SchedulerWord, exit: Option<Exit>) -> Option<&'static str> {
 pub fn next_after(exit: Option<Exit>, scheduler: Option<SchedulerWord>) -> String {
     let signal = exit.and_then(|exit| exit.signal.or_else(|| signal_of_child(exit.code?)));
     let oom = exit.and_then(|exit| exit.oom);
+    let scheduler = scheduler.filter(|word| *word != SchedulerWord::NoAnswer || !is_crash(exit));
     match (scheduler, signal, oom) {
         (Some(SchedulerWord::TimeLimit), ..) => "its last checkpoint; then a longer time limit, or a shorter job",
         (Some(SchedulerWord::NoAnswer), ..) => "the scheduler's record of the job: sacct, scontrol show job",
@@ -207,5 +215,10 @@ mod tests {
         assert_eq!(says(SchedulerWord::TimeLimit, term), "x: its scheduler says that the job reached its time limit");
         assert_eq!(says(SchedulerWord::NoAnswer, term), "x: most likely by the scheduler, which did not say why");
         assert_eq!(says(SchedulerWord::NoAnswer, Some(Exit::code(0))), "x");
+        // Asked about the others of a job; the one that crashed explains itself.
+        let crash = Some(Exit::signal(11));
+        assert_eq!(says(SchedulerWord::NoAnswer, crash), "x: a crash in native code");
+        assert!(next_after(crash, Some(SchedulerWord::NoAnswer)).contains("native crash"));
+        assert!(next_after(term, Some(SchedulerWord::NoAnswer)).contains("sacct"));
     }
 }

@@ -140,6 +140,8 @@ pub struct RunStarted {
     pub team: Option<Name>,
     /// The key of this attempt, where the sender has one.
     pub attempt_id: Option<String>,
+    /// It takes the place of a member that is dead, as the intake found.
+    pub replaces: bool,
     /// The thread to watch.
     pub tid: Option<u32>,
     /// How many members there will be.

@@ -118,13 +118,18 @@ impl IntakeMachine {
 
     /// The evaluator says how attempts go on, and which are over.
     pub fn on_standings(&mut self, changes: Vec<StandingChange>) {
-        changes.into_iter().for_each(|change| self.twins.on_standing(change));
+        changes.into_iter().for_each(|change| self.twins.on_standing(change, &self.here));
     }
 
     /// Under which name a process that is about to begin will be known: the one it asks for, or the
     /// next that is free while an attempt of that name is live.
     pub fn promise_name(&mut self, run: &Name, attempt_id: Option<&str>, now: Now) -> Name {
         self.twins.promise(run, attempt_id, now)
+    }
+
+    /// The process that was about to begin under this name never began.
+    pub fn release_name(&mut self, run: &Name) {
+        self.twins.release(run);
     }
 
     /// Takes up a run from an earlier life of the engine, with the labels it had.
@@ -163,8 +168,12 @@ impl IntakeMachine {
         let mut refused = Vec::new();
         accepted.runs.reserve(batch.events.len());
         let mut kept = batch.events;
-        kept.retain(|event| match self.run_of(event, now, &mut accepted) {
+        kept.retain_mut(|event| match self.run_of(event, now, &mut accepted) {
             Ok(run) => {
+                let replaces = self.twins.replaces(event, run, &self.here);
+                if let Meaning::RunStarted(started) = &mut event.meaning {
+                    started.replaces = replaces;
+                }
                 self.twins.note(event, run, &self.here, now);
                 accepted.runs.push(run);
                 true

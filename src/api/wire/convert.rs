@@ -115,7 +115,7 @@ impl Run {
             // Once it is over, the age of its last event says nothing.
             header: match view.state.is_end() {
                 true => "–".to_owned(),
-                false => header(view.freshness.status, view.freshness.age),
+                false => header(view.freshness.status, shown_age(view, now)),
             },
             freshness: Freshness::of(&view.freshness),
             exit: view.exit.as_ref().map(Exit::of),
@@ -148,6 +148,15 @@ impl Run {
             threads,
         }
     }
+}
+
+/// The age beside the status: the run's own, or that of the member that is silent while others are heard.
+fn shown_age(view: &RunView, now: Timestamp) -> Option<Duration> {
+    let status = view.freshness.status;
+    let silent = view.members.iter().zip(&view.judged).filter(|(_, judged)| judged.freshness == Some(status));
+    let since = silent.filter_map(|(member, _)| member.last_at).min().filter(|_| status.health().is_unhealthy());
+    let silence = since.map(|since| Duration::try_from(now.duration_since(since)).unwrap_or_default());
+    view.freshness.age.max(silence)
 }
 
 /// How many members are alive; where none named itself, the run's own process is all there may be.
@@ -227,6 +236,7 @@ impl Member {
             host: member.host.as_ref().map(ToString::to_string),
             pid: member.pid,
             rank: member.rank,
+            launcher: view.members.len() > 1 && judged.is_some_and(|judged| judged.launcher),
             liveness: match judged {
                 Some(judged) if view.members.len() > 1 => Some(Liveness::of(&judged.liveness)),
                 _ => (view.members.len() == 1).then(|| Liveness::of(&view.liveness)),

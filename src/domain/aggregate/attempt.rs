@@ -301,7 +301,7 @@ impl Attempt {
         if self.started.as_ref() == Some(&mark) && mark.ts.is_some() {
             return None;
         }
-        (!(open && self.takes_in(event, host))).then_some("run_started")
+        (!(open && (started.replaces || self.takes_in(event, host)))).then_some("run_started")
     }
 
     /// Whether a process that begins is, or becomes, a member of this attempt.

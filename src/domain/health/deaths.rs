@@ -8,7 +8,7 @@ use std::time::Duration;
 use runwatch_plugin::Health;
 
 use super::run::{Changed, RunHealth};
-use crate::domain::change::FoldStep;
+use crate::domain::change::{Deaths, FoldStep};
 use crate::domain::check::{CheckKind, Transition};
 use crate::domain::liveness::{DeathCause, Exit, Liveness};
 use crate::domain::time::{Moment, Now, earliest};
@@ -70,6 +70,7 @@ impl RunHealth {
             return;
         };
         self.note_loss(place, cause, seen.moment);
+        self.note_dead(place);
         if !self.open {
             self.judge_fold(now, changed);
         } else if !self.end_if_over(seen, changed) {
@@ -147,14 +148,30 @@ impl RunHealth {
     }
 
     /// The reason of an end begins with the first to die.
-    fn name_the_first(&mut self, changed: &mut Changed) {
+    pub(super) fn name_the_first(&mut self, changed: &mut Changed) {
         let Some(deaths) = self.deaths() else { return };
         let Some(end) = changed.transitions.last_mut().filter(|_| changed.ended.is_some()) else { return };
-        let others = deaths.others.map(|others| format!("; {others}")).unwrap_or_default();
-        end.reason = format!("{}{others}; {}", deaths.first, end.reason);
+        self.members.end_reason = Some(end.reason.clone());
+        end.reason = with_deaths(&deaths, &end.reason);
         if let Some(alert) = self.alerts.get_mut(&(end.check, end.subject.clone())) {
             alert.reason.clone_from(&end.reason);
         }
+    }
+
+    /// The end was told before all had followed: its reason names them, too.
+    fn name_who_followed(&mut self, first: Loss) {
+        let Some((deaths, end)) = self.deaths_after(first).zip(self.members.end_reason.as_deref()) else { return };
+        let reason = with_deaths(&deaths, end);
+        // An attempt that is over has the alert of its end alone.
+        for alert in self.alerts.values_mut().filter(|_| !self.open) {
+            alert.reason.clone_from(&reason);
+        }
+    }
+
+    fn note_dead(&mut self, place: u32) {
+        let member = self.members.get(Some(place)).map(|member| &member.member);
+        let known = member.and_then(|member| Some((member.host.clone(), member.pid?)));
+        self.members.newly_dead.extend(known);
     }
 
     fn note_loss(&mut self, place: u32, cause: DeathCause, at: Moment) {
@@ -174,7 +191,7 @@ impl RunHealth {
         let tally = self.members.tally();
         let led = tally.launchers > tally.launchers_dead;
         match self.is_bad(place, &cause) {
-            Some(false) => {}
+            Some(false) => self.excuse_silence(place, now, "it ended well", changed),
             // The launcher can read how it ended, and ends for it.
             None if led => {}
             _ if led => {
@@ -204,6 +221,7 @@ impl RunHealth {
 
     fn tell_loss(&mut self, place: u32, now: Now, changed: &mut Changed) {
         let Liveness::Dead { cause, at } = self.process_of(Some(place)).liveness else { return };
+        self.excuse_silence(place, now, "it is dead", changed);
         let to = if self.is_bad(place, &cause).is_some() { Health::Critical } else { Health::Warning };
         let transition = Transition {
             check: CheckKind::Process,
@@ -271,6 +289,7 @@ impl RunHealth {
         let followed = self.followed(&fold.first).len() > fold.followed;
         changed.noted = true;
         if followed || (!self.open && !fold.ended) {
+            self.name_who_followed(fold.first);
             changed.fold = FoldStep::Closes;
             changed.folded = Some(fold.first);
         }
@@ -313,6 +332,7 @@ impl RunHealth {
         dead.sort_by_key(|(at, place, cause)| (*at, std::cmp::Reverse(telling(cause)), *place));
         for (at, place, cause) in dead {
             self.note_loss(place, cause, now.moment_of(at));
+            self.note_dead(place);
             let told = self.members.alerts.contains_key(&(CheckKind::Process, place));
             let bad = self.is_bad(place, &cause) == Some(true);
             if self.open && bad && !told {
@@ -328,6 +348,11 @@ impl RunHealth {
             self.members.fold = Some(Fold { since, until, first: *first, followed: 0, ended: false });
         }
     }
+}
+
+fn with_deaths(deaths: &Deaths, end: &str) -> String {
+    let others = deaths.others.as_ref().map(|others| format!("; {others}")).unwrap_or_default();
+    format!("{}{others}; {end}", deaths.first)
 }
 
 /// How much a death explains, of several at one time: a crash more than being told to stop.

@@ -75,7 +75,11 @@ impl RunHealth {
         };
         // A scheduler stops a run for its own reasons, whatever status that leaves.
         let (state, check) = self.story.ending.stopped().map_or((state, check), |state| (state, CheckKind::Outcome));
-        let exit = self.process.exit().filter(|_| state != RunState::Cancelled);
+        // What decided, be it one member's: its launcher or others may have ended in other ways.
+        let exit = match cause {
+            DeathCause::Exited(exit) if state != RunState::Cancelled => Some(exit),
+            _ => None,
+        };
         let mut reason = self.story.ending.explain(exit, reason);
         if matches!(state, RunState::Killed | RunState::Failed) {
             reason.push_str(&self.silence_before_end(now));
@@ -95,8 +99,24 @@ impl RunHealth {
         } else {
             let reason = "a newer attempt began while this one was open".to_owned();
             self.end(RunState::Superseded, CheckKind::Outcome, now, reason, &mut changed);
+            // A launcher that begins its ranks anew does so because one died.
+            self.name_the_first(&mut changed);
         }
         self.finish_input(now, timers, changed, effects);
+    }
+
+    /// At which step this attempt fell, or the ones before it, if it came no further. The next has to
+    /// pass it: one that falls at the same place again and again makes no progress.
+    pub(super) fn fall(&self) -> Option<u64> {
+        let (state, _) = self.ended?;
+        let before = self.fell_at.filter(|_| !self.progressed && state != RunState::Finished);
+        let fell = state.severity() != runwatch_plugin::Severity::Info;
+        before.max(self.story.step.filter(|_| fell))
+    }
+
+    /// Whether it came further than the attempts that fell before it.
+    pub(super) fn is_past_the_fall(&self) -> bool {
+        self.fell_at.is_none_or(|fell_at| self.story.step > Some(fell_at))
     }
 
     /// The run went over to another team.

@@ -88,18 +88,22 @@ impl RunHealth {
         let Some(member) = self.members.list.get_mut(place as usize) else { return true };
         member.finished = true;
         let speaks_for_all = member.member.rank == Some(0) || member.launcher;
-        let alert = self.members.alerts.get(&(CheckKind::Freshness, place)).map(|alert| alert.health);
-        if let Some(from) = alert {
-            let from = if from == Health::Warning { FreshnessStatus::Slow } else { FreshnessStatus::Stale };
-            self.members.list[place as usize].status = FreshnessStatus::Live;
-            self.member_freshness(place, from, now, "it said that it is done".to_owned(), changed);
-        }
+        self.excuse_silence(place, now, "it said that it is done", changed);
         changed.noted = true;
         self.recount(Some(place));
         let goes_on = |(place, member): (u32, &super::members::MemberHealth)| {
             !member.finished && !member.launcher && !self.process_of(Some(place)).liveness.is_dead()
         };
         speaks_for_all || !self.members.counted().any(goes_on)
+    }
+
+    /// Nothing more is to be heard of a member: its silence is no alarm any longer.
+    pub(super) fn excuse_silence(&mut self, place: u32, now: Now, why: &str, changed: &mut Changed) {
+        let alert = self.members.alerts.get(&(CheckKind::Freshness, place)).map(|alert| alert.health);
+        let Some(from) = alert else { return };
+        let from = if from == Health::Warning { FreshnessStatus::Slow } else { FreshnessStatus::Stale };
+        self.members.list[place as usize].status = FreshnessStatus::Live;
+        self.member_freshness(place, from, now, why.to_owned(), changed);
     }
 
     fn rejudge_members(&mut self, now: Now, timers: &mut Timers) {

@@ -38,11 +38,15 @@ pub(super) struct Members {
     pub(super) first: Option<Loss>,
     /// What follows the first death that was told is told with it.
     pub(super) fold: Option<Fold>,
+    /// Why the attempt ended, without the deaths that are named before it.
+    pub(super) end_reason: Option<String>,
     /// All that can be seen ended well, and more were announced: until then they may still come.
     pub(super) stragglers_until: Option<Moment>,
     ranks: HashSet<u32>,
     /// Deaths that are held: when each is told.
     pub(super) untold: Vec<(Moment, u32)>,
+    /// Whose end the intake was not told of yet, by host and pid.
+    pub(super) newly_dead: Vec<(Option<Name>, u32)>,
     pub(super) tally: Tally,
     /// What the run's own process counts for where no member has it.
     pub(super) unnamed: Tally,

@@ -194,6 +194,7 @@ impl HealthMachine {
             }
             let team = team_of(&self.teams, &opened.key.team);
             let mut health = RunHealth::new(seen.run, seen.attempt, *opened, team, now, &mut self.timers);
+            health.fell_at = old.as_ref().and_then(|old| old.fall());
             if let Some(old) = old.as_mut().filter(|_| same_process) {
                 health.inherit(old, &self.identity, now, effects);
             }

@@ -46,7 +46,6 @@ impl RunHealth {
         run.story.step = facts.step;
         run.story.max_steps = facts.max_steps;
         run.story.last_at = facts.last_at;
-        run.progressed = !facts.past && (facts.step.is_some() || facts.last_at.is_some());
         run.past = facts.past.then(|| Past::since(now.moment));
         run.last = facts.last_at.map(|at| now.moment_of(at));
         for group in &facts.groups {

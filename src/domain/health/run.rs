@@ -72,6 +72,8 @@ pub(super) struct RunHealth {
     pub(super) stalled_since: Option<Moment>,
     pub(super) stalled_for: Duration,
     pub(super) progressed: bool,
+    /// The step that earlier attempts fell at: there is no progress before it is passed.
+    pub(super) fell_at: Option<u64>,
     pub(super) pace: Option<Pace>,
     pub(super) story: Story,
     pub(super) alerts: BTreeMap<(CheckKind, Subject), Alert>,
@@ -154,6 +156,7 @@ impl RunHealth {
             stalled_since: None,
             stalled_for: Duration::ZERO,
             progressed: false,
+            fell_at: None,
             pace: None,
             story: Story::default(),
             alerts: BTreeMap::new(),
@@ -187,7 +190,7 @@ impl RunHealth {
             for place in seen.envs {
                 self.touch_env(place, now, timers, &mut changed);
             }
-            if seen.progressed && !self.progressed && self.past.is_none() {
+            if seen.progressed && !self.progressed && self.past.is_none() && self.is_past_the_fall() {
                 self.progressed = true;
                 changed.progressed = true;
             }

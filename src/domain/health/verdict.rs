@@ -115,8 +115,9 @@ impl RunHealth {
             () if self.members.tally().alive > 0 => Standing::Alive,
             () => Standing::Unseen { disconnected: self.bounds.disconnected },
         };
-        if self.told_standing.replace(standing) != Some(standing) {
-            effects.standings.push(StandingChange { run: self.id, attempt: self.attempt, standing });
+        let dead = std::mem::take(&mut self.members.newly_dead);
+        if self.told_standing.replace(standing) != Some(standing) || !dead.is_empty() {
+            effects.standings.push(StandingChange { run: self.id, attempt: self.attempt, standing, dead });
         }
     }
 

@@ -78,7 +78,7 @@ impl Twins {
     }
 
     /// The evaluator says how an attempt goes on.
-    pub(super) fn on_standing(&mut self, change: StandingChange) {
+    pub(super) fn on_standing(&mut self, change: StandingChange, here: &Name) {
         let place = self.place(change.run);
         if change.attempt < place.attempt {
             return;
@@ -91,6 +91,7 @@ impl Twins {
         place.attempt = change.attempt;
         place.open = change.standing != Standing::Over;
         place.standing = Some(change.standing);
+        change.dead.iter().for_each(|(host, pid)| place.roster.bury(host.as_ref(), *pid, here));
     }
 
     /// Under which name a process that begins is known: its own, or the next that is free.
@@ -100,8 +101,13 @@ impl Twins {
         let open = || family.values().filter(|run| self.places[run.0 as usize].open);
         let relations: Vec<(RunId, Relation)> =
             open().map(|run| (*run, self.places[run.0 as usize].relation(&start, here))).collect();
-        for wanted in [Relation::Same, Relation::Joins] {
-            if let Some((run, _)) = relations.iter().find(|(_, relation)| *relation == wanted) {
+        // Where its rank was never held it is likelier to belong than where the holder died.
+        let replaces = |run: &RunId| self.places[run.0 as usize].roster.takes_place(&start);
+        for (wanted, dead) in [(Relation::Same, false), (Relation::Joins, false), (Relation::Joins, true)] {
+            let fits = |(run, relation): &&(RunId, Relation)| {
+                *relation == wanted && (wanted == Relation::Same || replaces(run) == dead)
+            };
+            if let Some((run, _)) = relations.iter().find(fits) {
                 return self.places[run.0 as usize].name.clone().unwrap_or_else(|| event.run.clone());
             }
         }
@@ -141,6 +147,14 @@ impl Twins {
         name
     }
 
+    /// Nothing begins under a name that was promised: it is free again. What a job's members share is
+    /// not one member's to give back.
+    pub(super) fn release(&mut self, run: &Name) {
+        if self.held.get(run).is_some_and(|held| held.attempt_id.is_none()) {
+            self.held.remove(run);
+        }
+    }
+
     /// Which of several runs of one name an event is of: the one its sender is a member of.
     pub(super) fn route(&self, event: &Event, run: RunId, here: &Name) -> RunId {
         let is_twin = self.places.get(run.0 as usize).is_some_and(|place| place.twin);
@@ -157,6 +171,14 @@ impl Twins {
         let place = self.places.get(run.0 as usize).filter(|place| place.open);
         let relation = place.and_then(|place| Some(place.relation(&Start::of(event)?, here)));
         !matches!(relation, Some(Relation::Same | Relation::Joins))
+    }
+
+    /// Whether this start joins its run in the place of a member that is dead.
+    pub(super) fn replaces(&self, event: &Event, run: RunId, here: &Name) -> bool {
+        let place = self.places.get(run.0 as usize).filter(|place| place.open);
+        Start::of(event).zip(place).is_some_and(|(start, place)| {
+            place.roster.takes_place(&start) && place.relation(&start, here) == Relation::Joins
+        })
     }
 
     /// Notes what an event says of its run's attempt and members.
@@ -249,7 +271,7 @@ impl Place {
             wrapped: !self.wrapped.is_empty(),
             wrapped_here: !self.wrapped.is_empty() && start.host.is_none_or(|host| host == here),
             started: self.started,
-            full: self.world_size.is_some_and(|size| self.roster.len() >= size as usize),
+            full: self.world_size.is_some_and(|size| self.roster.living() >= size as usize),
             ..Known::default()
         };
         start.relation(&self.roster.known(start, here, known))

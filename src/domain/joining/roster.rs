@@ -28,6 +28,8 @@ struct Entry {
     last: Option<Moment>,
     /// It said itself that it is a member, or its watcher did.
     introduced: bool,
+    /// It was seen to be dead.
+    dead: bool,
 }
 
 impl Roster {
@@ -42,7 +44,7 @@ impl Roster {
         let mut table = Roster::default();
         for member in members {
             let last = member.last_at.map(|at| now.moment_of(at));
-            let entry = Entry { member: Member { last_at: None, ..member }, last, introduced: true };
+            let entry = Entry { member: Member { last_at: None, ..member }, last, introduced: true, dead: false };
             table.members.push(entry);
             table.index(table.members.len() - 1, here);
         }
@@ -70,6 +72,7 @@ impl Roster {
         if let Some(entry) = self.members.get_mut(self.hint)
             && entry.is_sender_of(event)
             && (entry.introduced || !introduces)
+            && !entry.dead
         {
             entry.last = heard.or(entry.last);
             return Some((self.hint as u32, None));
@@ -80,6 +83,8 @@ impl Roster {
         entry.last = heard.or(entry.last);
         let before = (entry.member.clone(), entry.introduced);
         entry.introduced |= introduces;
+        // A process that begins on the pid of a dead one is another.
+        entry.dead &= !introduces;
         let fresh = entry.learn(event);
         if fresh {
             self.index(place, here);
@@ -95,6 +100,20 @@ impl Roster {
         Some((place as u32, noted))
     }
 
+    /// A member was seen to be dead.
+    pub(in crate::domain) fn bury(&mut self, host: Option<&Name>, pid: u32, here: &Name) {
+        let place = self.by_pid.get(&(host.unwrap_or(here).clone(), pid));
+        if let Some(entry) = place.and_then(|place| self.members.get_mut(*place as usize)) {
+            entry.dead = true;
+        }
+    }
+
+    /// Whether a start would take the place of a member of its rank that is dead.
+    pub(in crate::domain) fn takes_place(&self, start: &Start<'_>) -> bool {
+        let holder = start.rank.and_then(|rank| self.by_rank.get(&rank));
+        start.pid.is_some() && holder.is_some_and(|place| self.members[*place as usize].dead)
+    }
+
     /// What of the members matters to a start: by them it may join.
     pub(in crate::domain) fn known<'a>(&self, start: &Start<'_>, here: &Name, known: Known<'a>) -> Known<'a> {
         let host = start.host.unwrap_or(here);
@@ -103,7 +122,7 @@ impl Roster {
         let same = holder.is_some_and(|entry| start.pid.is_none() && entry.host(here) == host);
         Known {
             sender: self.knows(start.host, start.pid, here),
-            rank_free: holder.is_none() || (same && start.pid.is_none()),
+            rank_free: holder.is_none_or(|entry| entry.dead) || (same && start.pid.is_none()),
             any_pid: !self.by_pid.is_empty(),
             any_rank: !self.by_rank.is_empty(),
             elsewhere: start.host.is_some()
@@ -116,6 +135,11 @@ impl Roster {
     /// Whether the event's sender is a member.
     pub(in crate::domain) fn has(&self, event: &Event, here: &Name) -> bool {
         self.find(event, here).is_some()
+    }
+
+    /// How many there are that were not seen to be dead.
+    pub(in crate::domain) fn living(&self) -> usize {
+        self.members.iter().filter(|entry| !entry.dead).count()
     }
 
     /// How many there are.
@@ -141,7 +165,7 @@ impl Roster {
             return None;
         }
         let member = Member { host: event.host.clone(), ..Member::default() };
-        self.members.push(Entry { member, last: None, introduced: false });
+        self.members.push(Entry { member, last: None, introduced: false, dead: false });
         Some(self.members.len() - 1)
     }
 

@@ -55,7 +55,8 @@ fn told(deaths: &Deaths, change: &RunChange) -> String {
 
 /// How the first of several that died ended.
 pub(super) fn first_exit(change: &RunChange) -> Option<Exit> {
-    let own = matches!(change.verdict.liveness, Liveness::Dead { cause: DeathCause::Exited(exit), .. } if exit.signal.is_some());
+    let ended = change.verdict.state.is_end();
+    let own = matches!(change.verdict.liveness, Liveness::Dead { cause: DeathCause::Exited(exit), .. } if exit.signal.is_some() && ended);
     change.story.deaths.as_ref().filter(|_| !own)?.exit
 }
 

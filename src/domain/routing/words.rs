@@ -111,8 +111,10 @@ pub(super) fn resolved(change: &RunChange, incident: &Incident, told: RunState, 
     let lasted = incident.closed_at.unwrap_or(change.at.utc).duration_since(incident.opened_at);
     let lasted = format_runtime(Duration::try_from(lasted).unwrap_or_default(), true);
     let was = told.to_string().replace('_', " ");
+    let over = matches!(change.verdict.state, RunState::Superseded | RunState::Cancelled | RunState::Preempted);
     match told {
         _ if incident.fatal => format!("{run} {because}; it was {was} {lasted} ago"),
+        _ if over => format!("{run} attempt {} is over: {because} (it was {was})", change.verdict.attempt),
         // It was not the run as a whole that was unwell.
         RunState::Running | RunState::Waiting | RunState::Paused => {
             format!("{run} is well again after {lasted}: {because}")

@@ -52,6 +52,8 @@ fn a_newer_attempt_that_makes_progress_recovers() {
     night.send(60_000, wrapped(8));
     assert_eq!(night.told().len(), 1, "a start alone is no progress");
     night.send(61_000, step(1));
+    assert_eq!(night.told().len(), 1, "so far it came before");
+    night.send(62_000, step(2));
     assert_eq!(night.told()[1].1, Kind::Resolved);
     assert!(night.told[1].1.summary.contains("recovered by attempt 2"), "{}", night.told[1].1.summary);
     assert!(night.view().incident.is_none());
@@ -67,6 +69,28 @@ fn a_crash_loop_is_one_incident() {
     }
     let incidents: std::collections::BTreeSet<_> = night.told.iter().map(|(_, note)| note.incident.clone()).collect();
     assert_eq!(incidents.len(), 1);
+}
+
+#[test]
+fn a_crash_loop_that_comes_to_the_same_step_each_time_is_one_incident() {
+    let mut night = Night::new();
+    let crash = |night: &mut Night, attempt: u32, steps: u64| {
+        let at = i64::from(attempt) * 60_000;
+        night.send(at, wrapped(7 + attempt));
+        (0..=steps).for_each(|number| night.send(at + 100 + number as i64, step(number)));
+        night.send(at + 1_000, exited(Exit::code(1), false));
+    };
+    (0..5).for_each(|attempt| crash(&mut night, attempt, if attempt == 2 { 3 } else { 5 }));
+    let kinds: std::collections::BTreeSet<_> =
+        night.told.iter().map(|(_, note)| (note.incident.clone(), format!("{:?}", note.kind))).collect();
+    assert_eq!(kinds.len(), 1, "told as firing, never as recovered: {kinds:?}");
+    // An engine that was restarted does not know where they fell: the next step has to do.
+    night.send(360_000, wrapped(20));
+    night.send(360_100, step(1));
+    night.restart(1_000);
+    night.send(362_000, wrapped(20));
+    night.send(362_100, step(2));
+    assert_eq!(night.told.last().unwrap().1.kind, Kind::Resolved);
 }
 
 #[test]

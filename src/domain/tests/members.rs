@@ -12,7 +12,7 @@ pub(super) fn rank(rank: u32, pid: u32) -> Event {
 }
 
 /// `run_started` of a rank of another host.
-fn rank_on(host: &str, rank_: u32, pid: u32) -> Event {
+pub(super) fn rank_on(host: &str, rank_: u32, pid: u32) -> Event {
     Event { host: Some(host.into()), ..rank(rank_, pid) }
 }
 
@@ -25,21 +25,21 @@ pub(super) fn key(place: u32) -> WatchKey {
     if place == 0 { WatchKey::Process } else { WatchKey::Member(place) }
 }
 
-fn killed(signal: i32) -> Sighting {
+pub(super) fn killed(signal: i32) -> Sighting {
     Sighting::Ended(DeathCause::Exited(Exit::signal(signal)))
 }
 
-fn left_with(code: i32) -> Sighting {
+pub(super) fn left_with(code: i32) -> Sighting {
     Sighting::Ended(DeathCause::Exited(Exit::code(code)))
 }
 
 /// So many ranks of this host that may be silent, seen alive at 10 ms: rank N has pid 100 + N.
-fn night_of(ranks: u32, announced: Option<u32>) -> Night {
+pub(super) fn night_of(ranks: u32, announced: Option<u32>) -> Night {
     night_with(ranks, announced, Some(seconds(360_000)))
 }
 
 /// The same, judged by the bounds of the records.
-fn loud_night_of(ranks: u32) -> Night {
+pub(super) fn loud_night_of(ranks: u32) -> Night {
     night_with(ranks, None, None)
 }
 
@@ -58,7 +58,7 @@ fn night_with(ranks: u32, announced: Option<u32>, stale: Option<Duration>) -> Ni
 }
 
 /// The same under `runwatch run -- torchrun`, which is the first member: rank N is at place N + 1.
-fn led_night_of(ranks: u32) -> Night {
+pub(super) fn led_night_of(ranks: u32) -> Night {
     let mut night = Night::new();
     night.send(0, wrapped(7));
     for number in 0..ranks {

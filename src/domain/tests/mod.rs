@@ -2,6 +2,7 @@
 
 mod attached;
 mod attempts;
+mod casualties;
 mod following;
 mod groups;
 mod incidents;

@@ -124,6 +124,22 @@ fn a_name_is_promised_before_the_process_is_there() {
 }
 
 #[test]
+fn a_name_that_nothing_began_under_is_free_at_once() {
+    let mut night = Night::new();
+    let ppo: Name = "ppo".into();
+    assert_eq!(&*night.intake.promise_name(&ppo, None, now_at(0)), "ppo");
+    night.intake.release_name(&ppo);
+    assert_eq!(&*night.intake.promise_name(&ppo, None, now_at(1)), "ppo", "its command could not be started");
+    night.send(100, wrapped(7));
+    night.intake.release_name(&ppo);
+    assert_eq!(&*night.intake.promise_name(&ppo, None, now_at(200)), "ppo#2", "what lives keeps its name");
+    // What members of a job share is theirs together.
+    assert_eq!(&*night.intake.promise_name(&ppo, Some("77"), now_at(300)), "ppo#3");
+    night.intake.release_name(&"ppo#3".into());
+    assert_eq!(&*night.intake.promise_name(&ppo, None, now_at(400)), "ppo#4");
+}
+
+#[test]
 fn four_wrappers_of_one_job_are_one_attempt() {
     let mut night = Night::new();
     for number in 0..4 {
@@ -195,6 +211,49 @@ fn a_rank_that_is_taken_is_of_another_run() {
     assert_eq!(runs(&night), [named("ppo", 1, RUNNING), named("ppo#2", 1, RUNNING)]);
     let facts = night.aggregate.facts(night.now());
     assert_eq!(facts.iter().map(|(_, facts)| facts.members.len()).collect::<Vec<_>>(), [2, 2]);
+}
+
+/// Two ranks that were announced, of which the second has died.
+fn half_dead() -> Night {
+    let mut night = Night::new();
+    night.send(0, of_two(rank(0, 100)));
+    night.send(0, of_two(rank(1, 101)));
+    night.sights(10, 1, vec![(key(0), found(100)), (key(1), found(101))]);
+    night.sight(1_000, 1, key(1), Sighting::Ended(DeathCause::Exited(Exit::signal(9))));
+    night
+}
+
+fn of_two(mut event: Event) -> Event {
+    if let Meaning::RunStarted(started) = &mut event.meaning {
+        started.world_size = Some(2);
+        started.expect.stale = Some(seconds(360_000));
+    }
+    event
+}
+
+#[test]
+fn a_rank_that_begins_anew_takes_the_place_of_the_dead_one() {
+    let mut night = half_dead();
+    night.send(30_000, of_two(rank(1, 201)));
+    assert_eq!(runs(&night), [named("ppo", 1, RUNNING)]);
+    assert_eq!(night.told.iter().map(|(_, note)| note.kind).collect::<Vec<_>>(), [Kind::Firing, Kind::Resolved]);
+    // Its place is held again: the next of its rank is of another run, and is joined there.
+    night.send(31_000, of_two(rank(1, 301)));
+    night.sight(40_000, 1, key(0), Sighting::Ended(DeathCause::Exited(Exit::signal(9))));
+    night.send(41_000, of_two(rank(0, 300)));
+    assert_eq!(runs(&night), [named("ppo", 1, RUNNING), named("ppo#2", 1, RUNNING)]);
+    let facts = night.aggregate.facts(night.now());
+    assert_eq!(facts.iter().map(|(_, facts)| facts.members.len()).collect::<Vec<_>>(), [3, 2]);
+}
+
+#[test]
+fn an_engine_that_was_restarted_knows_whose_place_is_free() {
+    let mut night = half_dead();
+    night.until(30_000);
+    night.restart(1_000);
+    night.send(32_000, of_two(rank(1, 201)));
+    assert_eq!(runs(&night), [named("ppo", 1, RUNNING)]);
+    assert_eq!(night.told.last().unwrap().1.kind, Kind::Resolved);
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub(super) struct Connection {
     skipping: bool,
     /// The files that the sender has followed.
     tails: Option<Tails>,
+    /// A name that is held for the process that is to begin.
+    promised: Option<Name>,
     /// That its process still has something to say.
     present: Option<Present>,
 }
@@ -73,6 +75,7 @@ impl Connection {
             lines: 0,
             skipping: false,
             tails: None,
+            promised: None,
         }
     }
 
@@ -82,6 +85,10 @@ impl Connection {
             && matches!(end, End::Sender)
         {
             tails.leave().await;
+        }
+        if let Some(name) = self.promised.take() {
+            // Its command could not be started: whoever tries again is to have the name.
+            self.door.intake.release_name(name).await;
         }
         // All it had to say has been taken.
         self.present = None;
@@ -206,6 +213,9 @@ impl Connection {
             }
             match self.offer(batch).await {
                 Ok(taken) => {
+                    if begins {
+                        self.promised = None;
+                    }
                     if begins && let Some(tails) = &self.tails {
                         tails.begin().await;
                     }
@@ -287,6 +297,7 @@ impl Connection {
                 true => self.door.intake.promise_name(run, hello.attempt_id.clone()).await,
                 false => run,
             });
+            self.promised = self.pinned.clone().filter(|_| hello.begins);
         }
         if hello.watch.is_some() {
             self.watch_peer(hello.attempt_id).await?;

@@ -202,6 +202,7 @@ impl<'a> Data<'a> {
         let expect = Data::of("expect", self.raw("expect"))?;
         let max_steps = self.raw("max_steps").map(|raw| value::whole("`max_steps`", raw, 0, u64::MAX)).transpose()?;
         Ok(RunStarted {
+            replaces: false,
             labels: self.labels()?,
             team: self.name("team")?,
             attempt_id: self.attempt_id()?,
