@@ -1,6 +1,5 @@
 //! Freshness of a run and its environments (TELE-701, 702, 634): by receipt, with exact bounds.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use runwatch_plugin::{Health, RunState, Subject};
@@ -125,66 +124,6 @@ impl RunHealth {
         self.envs.push(EnvPlace { slot, number, group: group_index as u16 });
     }
 
-    /// The first event is due.
-    pub(super) fn judge_startup(&mut self, now: Now, changed: &mut Changed) {
-        if self.startup_deadline().is_none_or(|deadline| deadline > now.moment) {
-            return;
-        }
-        self.startup_missed = true;
-        self.status = FreshnessStatus::Waiting;
-        let of = if self.past.is_some() || self.awaited_from > self.began { "our first look" } else { "the start" };
-        let reason = format!("no event within {} of {of}", secs(self.startup));
-        self.run_transition(CheckKind::Startup, Health::Unknown, Health::Critical, "missed", now, reason, changed);
-    }
-
-    pub(super) fn startup_deadline(&self) -> Option<Moment> {
-        let armed = self.promised && !self.startup_missed && self.may_go_on();
-        let from = match (self.past, self.last) {
-            // Its file had not been written to for as long when it was first read: nothing more is owed.
-            (Some(past), Some(last)) if past.since.since(last) >= self.startup => None,
-            (Some(past), _) => Some(past.since),
-            (None, None) => Some(self.awaited_from),
-            (None, Some(_)) => None,
-        };
-        from.filter(|_| armed).map(|from| from + self.startup)
-    }
-
-    /// The announced environments are due.
-    pub(super) fn judge_missing(&mut self, now: Now, changed: &mut Changed) {
-        if self.missing_deadline().is_none_or(|deadline| deadline > now.moment) {
-            return;
-        }
-        self.missing_judged = true;
-        for announced in self.announced.clone() {
-            let seen: BTreeSet<u32> = self
-                .envs
-                .iter()
-                // What the run announced as a whole may come in any group.
-                .filter(|place| {
-                    announced.group.is_none() || self.groups.get(place.group as usize) == Some(&announced.group)
-                })
-                .map(|place| place.number)
-                .collect();
-            // Ids may start at 1: only as many are missing as the count falls short of.
-            let short = (announced.n_envs as usize).saturating_sub(seen.len());
-            let absent = (0..announced.n_envs).filter(|env| !seen.contains(env)).take(short);
-            for env in absent.collect::<Vec<_>>() {
-                if !self.missing.insert((announced.group.clone(), env)) {
-                    continue;
-                }
-                let subject = Subject { env: Some(env), group: group_text(&announced.group), ..Subject::default() };
-                let reason =
-                    format!("announced (n_envs = {}) and not seen within {}", announced.n_envs, secs(self.startup));
-                self.missing_transition(subject, Health::Unknown, Health::Critical, now, reason, changed);
-            }
-        }
-    }
-
-    pub(super) fn missing_deadline(&self) -> Option<Moment> {
-        let armed = !self.announced.is_empty() && !self.missing_judged && self.may_go_on() && self.past.is_none();
-        armed.then(|| self.awaited_from + self.startup)
-    }
-
     /// The run says it pauses.
     pub(super) fn pause(&mut self, now: Now, timers: &mut Timers, changed: &mut Changed) {
         if self.paused.is_some() || !self.open {
@@ -256,7 +195,7 @@ impl RunHealth {
     }
 
     /// Whether more is to be expected of it: a process that was seen to end explains every silence.
-    fn may_go_on(&self) -> bool {
+    pub(super) fn may_go_on(&self) -> bool {
         let others_live = self.members.tally().alive > 0;
         let waits = self.members.stragglers_until.is_some() || self.finish.is_pending();
         self.open && self.finished_at.is_none() && !waits && (self.process.held.is_none() || others_live)
@@ -343,21 +282,6 @@ impl RunHealth {
         self.transition(transition, changed);
     }
 
-    pub(super) fn missing_transition(
-        &mut self,
-        subject: Subject,
-        from: Health,
-        to: Health,
-        now: Now,
-        reason: String,
-        changed: &mut Changed,
-    ) {
-        let since = now.utc_of(self.began);
-        let status = if to == Health::Critical { "BAD" } else { "OK" };
-        let check = CheckKind::EnvFreshness;
-        self.transition(Transition { check, subject, from, to, status, at: now.utc, since, reason }, changed);
-    }
-
     /// A transition of a check on the run itself, since the attempt's beginning.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn run_transition(
@@ -390,7 +314,7 @@ impl RunHealth {
     }
 }
 
-fn group_text(group: &Option<Name>) -> Option<String> {
+pub(super) fn group_text(group: &Option<Name>) -> Option<String> {
     group.as_ref().map(|group| group.to_string())
 }
 

@@ -16,6 +16,7 @@ mod past;
 mod reports;
 mod restore;
 mod run;
+mod startup;
 mod tally;
 mod threads;
 mod timers;
