@@ -153,10 +153,12 @@ impl Journal for SqliteJournal {
 
 impl Drop for SqliteJournal {
     fn drop(&mut self) {
-        self.writer = None;
+        // The reader was started last and goes first: the last to close the file folds the log into it.
         self.reader = None;
-        // The reader was started last and is joined first: the writer closes the file for good.
         while let Some(thread) = self.threads.pop() {
+            if self.threads.is_empty() {
+                self.writer = None;
+            }
             if thread.join().is_err() {
                 tracing::error!(path = self.path, "a thread of the journal panicked");
             }
