@@ -106,6 +106,8 @@ impl ReachedEngine {
 
     /// Leaves it: one that is carried is stopped, and what it did not deliver goes to a sender.
     pub(super) fn leave(self, runtime: &tokio::runtime::Runtime, config: Option<&Path>) {
+        // The way to it keeps its journal open, which its sender needs for itself.
+        drop(self.link);
         if let Some(carried) = self.carried {
             carried.stop(runtime, config);
         }

@@ -20,6 +20,10 @@ const MARK: &str = "undelivered";
 /// A sender gives up after this; the next engine begins anew.
 const SENDER_LIMIT: Duration = Duration::from_secs(24 * 3600);
 
+/// How long a journal may be held by the program that has just left it, and between two looks.
+const LEAVING: Duration = Duration::from_secs(5);
+const LEAVING_PAUSE: Duration = Duration::from_millis(50);
+
 /// What `outbox` takes.
 #[derive(Debug, Clone, clap::Args)]
 pub struct OutboxArgs {
@@ -30,8 +34,18 @@ pub struct OutboxArgs {
 /// Delivers what is in the journal, for a day at the most.
 pub fn run(args: &OutboxArgs, config: Option<&Path>, env: &Environment) -> ExitCode {
     let Some(settings) = words::configuration(config, env, false) else { return ExitCode::FAILURE };
-    let plan = HostPlan { journal: JournalPlace::Disk(args.dir.clone()), socket: None, listen: None, config: settings };
-    let host = match Host::start(plan, Clock::System) {
+    let began_at = Clock::System.now().moment;
+    let host = loop {
+        let (journal, config) = (JournalPlace::Disk(args.dir.clone()), settings.clone());
+        match Host::start(HostPlan { config, journal, socket: None, listen: None }, Clock::System) {
+            // Whoever left the journal may still be on its way out.
+            Err(error) if error.is_in_use() && Clock::System.now().moment.since(began_at) < LEAVING => {
+                std::thread::sleep(LEAVING_PAUSE);
+            }
+            started => break started,
+        }
+    };
+    let host = match host {
         Ok(host) => host,
         Err(error) => {
             // Most often: another sender has it already.
