@@ -8,7 +8,7 @@ use runwatch::clock::Clock;
 use runwatch::domain::aggregate::AggregateMachine;
 use runwatch::domain::change::RunChange;
 use runwatch::domain::event::EventBatch;
-use runwatch::domain::freshness::{BoundSource, Bounds, STARTUP};
+use runwatch::domain::freshness::{BoundSource, Bounds};
 use runwatch::domain::health::{HealthMachine, HostIdentity};
 use runwatch::domain::intake::IntakeMachine;
 use runwatch::domain::routing::RoutingMachine;
@@ -28,15 +28,9 @@ pub struct Machines {
 impl Machines {
     /// Machines whose bounds are long, with one sink.
     pub fn new() -> Machines {
-        let filter = NotifyFilter::default();
-        let rule = NotifyRule { filter, labels: Default::default(), sinks: vec!["terminal".into()] };
-        let teams: Arc<[Team]> = Arc::new([Team {
-            name: DEFAULT_TEAM.into(),
-            matchers: Vec::new(),
-            bounds: Bounds::around(Duration::from_secs(3600), BoundSource::BuiltIn),
-            startup: STARTUP,
-            notify: vec![rule],
-        }]);
+        let notify = vec![NotifyRule::to(vec!["terminal".into()], NotifyFilter::default())];
+        let bounds = Bounds::around(Duration::from_secs(3600), BoundSource::BuiltIn);
+        let teams: Arc<[Team]> = Arc::new([Team { bounds, notify, ..Team::named(DEFAULT_TEAM) }]);
         let identity = HostIdentity { host: "here".into(), boot_id: "boot".into() };
         Machines {
             format: NativeFormat::new(),

@@ -11,9 +11,11 @@ use crate::domain::delivery::{Delivery, Settlement};
 use crate::domain::event::{EventBatch, Refused};
 use crate::domain::following::FileMark;
 use crate::domain::incident::Incident;
+use crate::domain::ledger::Note;
 use crate::domain::liveness::{ProbeTarget, Sighting};
 use crate::domain::names::{Name, RunKey};
 use crate::domain::run::{RunFacts, RunVerdict};
+use crate::domain::silence::Silence;
 use crate::domain::status::{RunView, StatusView};
 use crate::domain::team::SinkKey;
 
@@ -135,6 +137,10 @@ pub struct Entry {
     pub facts: Vec<RunFacts>,
     /// Verdicts of attempts as they are now: inserted or replaced by run and attempt.
     pub verdicts: Vec<RunVerdict>,
+    /// Why people were told, or were not.
+    pub notes: Vec<Note>,
+    /// Silences as they are now: inserted or replaced by id.
+    pub silences: Vec<Silence>,
 }
 
 /// What the journal holds of an earlier life of the engine.
@@ -144,6 +150,8 @@ pub struct Recovered {
     pub runs: Vec<RecoveredRun>,
     /// Open incidents.
     pub incidents: Vec<Incident>,
+    /// Silences that have not ended.
+    pub silences: Vec<Silence>,
     /// The outbox, oldest first, at most the asked-for number a sink.
     pub deliveries: Vec<Delivery>,
     /// The journal's own name, made once when it was created: the stem of incident ids.

@@ -14,7 +14,7 @@ use runwatch::actors::sink_runner::SinkPlace;
 use runwatch::app::{Door, Engine, Parts};
 use runwatch::clock::Clock;
 use runwatch::domain::event::{Event, EventBatch, Meaning, ProcessEnded};
-use runwatch::domain::freshness::{Bounds, STARTUP};
+
 use runwatch::domain::health::HostIdentity;
 use runwatch::domain::liveness::{Exit, ProbeTarget, Sighting, UnknownWhy};
 use runwatch::domain::team::{NotifyFilter, NotifyRule, Team};
@@ -123,17 +123,8 @@ impl World {
 }
 
 pub fn team() -> Team {
-    Team {
-        name: "default".into(),
-        matchers: Vec::new(),
-        bounds: Bounds::default(),
-        startup: STARTUP,
-        notify: vec![NotifyRule {
-            filter: NotifyFilter::default(),
-            labels: Default::default(),
-            sinks: vec!["pager".into(), "chat".into()],
-        }],
-    }
+    let notify = vec![NotifyRule::to(vec!["pager".into(), "chat".into()], NotifyFilter::default())];
+    Team { notify, ..Team::named("default") }
 }
 
 /// Runs a test on one thread whose clock is paused.

@@ -137,6 +137,8 @@ fn append(entry: &mut Entry, more: Entry) {
     entry.settlements.extend(more.settlements);
     entry.facts.extend(more.facts);
     entry.verdicts.extend(more.verdicts);
+    entry.notes.extend(more.notes);
+    entry.silences.extend(more.silences);
 }
 
 fn is_empty(entry: &Entry) -> bool {
@@ -146,6 +148,8 @@ fn is_empty(entry: &Entry) -> bool {
         && entry.settlements.is_empty()
         && entry.facts.is_empty()
         && entry.verdicts.is_empty()
+        && entry.notes.is_empty()
+        && entry.silences.is_empty()
 }
 
 fn note(trouble: &JournalTrouble, what: Option<String>) {

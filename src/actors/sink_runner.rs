@@ -146,7 +146,7 @@ async fn attempt(
 
 fn tell(settlement: &Settlement) {
     match &settlement.outcome {
-        AttemptOutcome::Delivered { .. } => {}
+        AttemptOutcome::Delivered { .. } | AttemptOutcome::Folded { .. } => {}
         AttemptOutcome::Retry { reason, .. } => {
             telemetry::delivery_retried(&settlement.sink, &settlement.delivery, settlement.attempt, reason);
         }

@@ -19,7 +19,6 @@ use crate::app::{Door, Host, HostPlan, JournalPlace};
 use crate::clock::Clock;
 use crate::config::{Config, EngineConfig, SinkConfig, built_in};
 use crate::domain::event::{Event, EventBatch, Meaning, ProcessEnded, ProcessStarted};
-use crate::domain::freshness::{Bounds, STARTUP};
 use crate::domain::liveness::Exit;
 use crate::domain::team::{DEFAULT_TEAM, NotifyFilter, NotifyRule, Team};
 use crate::plugins::sink_types;
@@ -162,15 +161,8 @@ fn configuration(folder: &Path, told: mpsc::Sender<Notification>) -> anyhow::Res
     let terminal = built_in("terminal", sink_types()).ok_or_else(|| anyhow::anyhow!("there is no terminal sink"))?;
     let witness = Witness { plan: terminal.plan.clone(), told };
     let sink = SinkConfig { plan: Arc::new(witness), ..terminal };
-    let notify =
-        NotifyRule { filter: NotifyFilter::default(), labels: Default::default(), sinks: vec![sink.key.clone()] };
-    let team = Team {
-        name: DEFAULT_TEAM.into(),
-        matchers: Vec::new(),
-        bounds: Bounds::default(),
-        startup: STARTUP,
-        notify: vec![notify],
-    };
+    let notify = vec![NotifyRule::to(vec![sink.key.clone()], NotifyFilter::default())];
+    let team = Team { notify, ..Team::named(DEFAULT_TEAM) };
     let engine = EngineConfig {
         insecure: false,
         listen: ([127, 0, 0, 1], 0).into(),

@@ -91,7 +91,7 @@ impl TeamResolver<'_, '_> {
                     .hint(format!("add [[teams.{name}.notify]], or leave `notify` out to tell all its sinks")),
             );
         }
-        Team { name, matchers, bounds: freshness.bounds, startup: freshness.startup, notify }
+        Team { matchers, bounds: freshness.bounds, startup: freshness.startup, notify, ..Team::named(&name) }
     }
 
     /// The one team of a file without teams: it is told through whatever there is.
@@ -110,13 +110,7 @@ impl TeamResolver<'_, '_> {
 
     /// The owner of what nobody claims, where other teams are named and it is not.
     fn silent_default(&self) -> Team {
-        Team {
-            name: Name::from(DEFAULT_TEAM),
-            matchers: Vec::new(),
-            bounds: self.inherited.bounds,
-            startup: self.inherited.startup,
-            notify: Vec::new(),
-        }
+        Team { bounds: self.inherited.bounds, startup: self.inherited.startup, ..Team::named(DEFAULT_TEAM) }
     }
 
     /// The common sinks of the file, else the sinks of this machine: the terminal, and the desktop
@@ -143,7 +137,7 @@ impl TeamResolver<'_, '_> {
     /// One rule for critical and outcomes.
     fn rule_to(&mut self, team: &Name, names: &[String]) -> Vec<NotifyRule> {
         let sinks = names.iter().filter_map(|name| self.sinks.find(team, name, self.problems)).collect();
-        vec![NotifyRule { filter: NotifyFilter::default(), labels: BTreeMap::new(), sinks }]
+        vec![NotifyRule::to(sinks, NotifyFilter::default())]
     }
 
     /// One entry, as the team means it that has or inherits it.
@@ -156,7 +150,8 @@ impl TeamResolver<'_, '_> {
                 None => self.report_missing_sink(typed, team),
             }
         }
-        NotifyRule { filter: filter(entry, self.problems), labels: globs(&entry.labels, self.problems), sinks }
+        let labels = globs(&entry.labels, self.problems);
+        NotifyRule { labels, ..NotifyRule::to(sinks, filter(entry, self.problems)) }
     }
 
     fn report_missing_sink(&mut self, typed: &Text, team: &Name) {

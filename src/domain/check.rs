@@ -21,6 +21,10 @@ pub enum CheckKind {
     Startup,
     /// How old is the run's last event?
     Freshness,
+    /// Does a sink of the team take what it is sent?
+    Sink,
+    /// Was runwatch itself there to see?
+    Own,
     /// How old is the environment's last event?
     EnvFreshness,
 }
@@ -28,7 +32,7 @@ pub enum CheckKind {
 impl CheckKind {
     /// Every check's word.
     pub const WORDS: &'static [&'static str] =
-        &["outcome", "process", "thread", "startup", "freshness", "env_freshness"];
+        &["outcome", "process", "thread", "startup", "freshness", "sink", "self", "env_freshness"];
 
     /// The check's word.
     pub fn as_str(self) -> &'static str {
@@ -38,6 +42,8 @@ impl CheckKind {
             CheckKind::Thread => "thread",
             CheckKind::Startup => "startup",
             CheckKind::Freshness => "freshness",
+            CheckKind::Sink => "sink",
+            CheckKind::Own => "self",
             CheckKind::EnvFreshness => "env_freshness",
         }
     }
@@ -59,6 +65,8 @@ impl FromStr for CheckKind {
             "thread" => Ok(CheckKind::Thread),
             "startup" => Ok(CheckKind::Startup),
             "freshness" => Ok(CheckKind::Freshness),
+            "sink" => Ok(CheckKind::Sink),
+            "self" => Ok(CheckKind::Own),
             "env_freshness" => Ok(CheckKind::EnvFreshness),
             _ => Err(UnknownWord { what: "check", word: word.to_owned(), expected: Self::WORDS }),
         }

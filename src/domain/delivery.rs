@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use runwatch_plugin::{Notification, Receipt, SinkError};
 
+use super::names::Name;
 use super::team::SinkKey;
 use super::time::{Moment, Now};
 use crate::limits::OUTBOX_PER_SINK_MAX;
@@ -29,6 +30,59 @@ pub struct Delivery {
     pub created_at: Timestamp,
     /// Attempts made so far.
     pub attempts: u32,
+    /// Why it is not sent before a certain time, if so.
+    pub hold: Option<Hold>,
+    /// The host the run is on, to name what several have in common.
+    pub host: Option<Name>,
+}
+
+/// A delivery waits for a time: what waits together goes as one digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Until when.
+    pub until: Timestamp,
+    /// Why.
+    pub why: HoldReason,
+}
+
+/// Why a delivery waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HoldReason {
+    /// The team's quiet hours.
+    QuietHours,
+    /// More incidents in a minute than are told one by one.
+    ManyIncidents,
+}
+
+impl HoldReason {
+    /// The reason in a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HoldReason::QuietHours => "quiet_hours",
+            HoldReason::ManyIncidents => "many_incidents",
+        }
+    }
+}
+
+/// How a sink does, as the Router hears of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SinkCondition {
+    /// It takes what it is sent, or was not tried yet.
+    Working,
+    /// It has not taken anything for a while; it is tried again and again.
+    Down {
+        /// Since when.
+        since: Timestamp,
+        /// What the last attempt said.
+        reason: String,
+    },
+    /// It refuses everything for good, or cannot be opened: it is left alone, and others are told instead.
+    Parked {
+        /// Since when.
+        since: Timestamp,
+        /// What it said.
+        reason: String,
+    },
 }
 
 /// What became of one attempt.
@@ -38,6 +92,8 @@ pub struct Settlement {
     pub delivery: String,
     /// Its sink.
     pub sink: SinkKey,
+    /// The incident it is of, if it is of one.
+    pub incident: Option<String>,
     /// Which attempt, counted from 1.
     pub attempt: u32,
     /// When it ended.
@@ -67,6 +123,11 @@ pub enum AttemptOutcome {
     Refused {
         /// What the other side said.
         reason: String,
+    },
+    /// Told with another delivery, and no more by itself.
+    Folded {
+        /// The delivery, or the digest, it became part of.
+        into: String,
     },
 }
 
@@ -147,6 +208,7 @@ impl DeliveryMachine {
         let settlement = Settlement {
             delivery: delivery.id.clone(),
             sink: delivery.sink.clone(),
+            incident: delivery.notification.incident.clone(),
             attempt,
             at: now.utc,
             took: now.moment.since(started),
@@ -206,6 +268,7 @@ impl DeliveryMachine {
                 self.queue.pop_front();
             }
             AttemptOutcome::Retry { reason, .. } => self.tally.failing = Some(reason.clone()),
+            AttemptOutcome::Folded { .. } => {}
         }
     }
 }
@@ -233,6 +296,8 @@ mod tests {
             notification: Arc::new(notification),
             created_at: now(0).utc,
             attempts: 0,
+            hold: None,
+            host: None,
         }
     }
 

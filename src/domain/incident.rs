@@ -1,6 +1,6 @@
 //! The incident: what people are told of. At most one is open per run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use runwatch_plugin::{RunState, Severity};
@@ -34,10 +34,97 @@ pub struct Incident {
     pub fatal: bool,
     /// Notifications made so far.
     pub notifications: u32,
-    /// Who was told "firing", and so will be told "resolved".
-    pub told: BTreeSet<(Name, SinkKey)>,
+    /// Who was told "firing", and so will be told "resolved", and what each was told last.
+    pub told: BTreeMap<Recipient, Told>,
+    /// Teams that are to be told once what keeps them from it is over.
+    pub owed: BTreeSet<Name>,
+    /// Something joined it that was not told of yet.
+    pub has_news: bool,
+    /// Attempts that ended badly while it was open.
+    pub falls: u32,
+    /// When it, or the incident before it, came back after it had gone: newest last.
+    pub returns: Vec<Timestamp>,
+    /// When a sink first took a word of it.
+    pub delivered_at: Option<Timestamp>,
+    /// Steps of escalation that were taken: the team, and the step's place in its list.
+    pub escalated: BTreeSet<(Name, u32)>,
+    /// Who takes care of it.
+    pub acknowledged: Option<Acknowledgement>,
+    /// For how long it is not told again.
+    pub snoozed: Option<Snooze>,
     /// When it closed.
     pub closed_at: Option<Timestamp>,
     /// What closed it.
     pub closed_by: Option<String>,
+}
+
+impl Incident {
+    /// An incident that opens now, before anybody was told.
+    pub fn opened(
+        id: String,
+        run: RunKey,
+        attempt: u32,
+        at: Timestamp,
+        severity: Severity,
+        state: RunState,
+    ) -> Incident {
+        Incident {
+            id,
+            run,
+            attempt,
+            opened_at: at,
+            changed_at: at,
+            severity,
+            state,
+            summary: String::new(),
+            alerts: Vec::new(),
+            fatal: false,
+            notifications: 0,
+            told: BTreeMap::new(),
+            owed: BTreeSet::new(),
+            has_news: false,
+            falls: 0,
+            returns: Vec::new(),
+            delivered_at: None,
+            escalated: BTreeSet::new(),
+            acknowledged: None,
+            snoozed: None,
+            closed_at: None,
+            closed_by: None,
+        }
+    }
+}
+
+/// A team, and the sink it is told through.
+pub type Recipient = (Name, SinkKey);
+
+/// What a recipient was told last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// When it was to be told.
+    pub at: Timestamp,
+    /// How bad it was then.
+    pub severity: Severity,
+    /// Until when the telling was held, where it was.
+    pub held_until: Option<Timestamp>,
+}
+
+/// Somebody takes care of an incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// It was no incident.
+    pub false_alarm: bool,
+}
+
+/// An incident is not told again for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snooze {
+    /// Who asked for it.
+    pub by: String,
+    /// Until when; `None` until it is resolved.
+    pub until: Option<Timestamp>,
 }

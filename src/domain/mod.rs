@@ -4,8 +4,10 @@
 //! go in, effects come out, and `next_deadline` says when the machine wants to be asked again.
 
 pub mod aggregate;
+pub mod calendar;
 pub mod change;
 pub mod check;
+pub mod command;
 pub mod deadlines;
 pub mod delivery;
 pub mod ending;
@@ -16,12 +18,14 @@ pub mod health;
 pub mod incident;
 pub mod intake;
 pub mod joining;
+pub mod ledger;
 pub mod liveness;
 pub mod names;
 pub mod observation;
 pub mod pace;
 pub mod routing;
 pub mod run;
+pub mod silence;
 pub mod status;
 pub mod team;
 pub mod time;

@@ -13,8 +13,10 @@ use super::{cutoff_us, highest_incident, newest_us, rows};
 use crate::domain::check::Transition;
 use crate::domain::delivery::{AttemptOutcome, Delivery, Settlement};
 use crate::domain::incident::Incident;
+use crate::domain::ledger::Note;
 use crate::domain::names::RunKey;
 use crate::domain::run::{RunFacts, RunVerdict};
+use crate::domain::silence::Silence;
 use crate::domain::team::SinkKey;
 use crate::limits::{INCIDENTS_LISTED_MAX, JOURNAL_PRUNE_COMMITS};
 use crate::ports::{Entry, IncidentQuery, Journal, JournalError, Recovered, RecoveredRun};
@@ -43,6 +45,8 @@ pub enum Settled {
     Delivered(Timestamp),
     /// Never to be tried again, since then.
     Refused(Timestamp),
+    /// Told with another delivery, then.
+    Folded(Timestamp),
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +64,8 @@ struct State {
     open: BTreeMap<SinkKey, BTreeSet<u64>>,
     settlements: Vec<Settlement>,
     runs: BTreeMap<RunKey, BTreeMap<u32, Attempt>>,
+    notes: Vec<Note>,
+    silences: BTreeMap<String, Silence>,
     last_incident: u64,
     last_written_us: Option<i64>,
 }
@@ -182,7 +188,7 @@ impl State {
         self.commits += 1;
         self.last_incident = self.last_incident.max(highest_incident(&entry));
         self.last_written_us = self.last_written_us.max(newest_us(&entry));
-        let Entry { transitions, incidents, deliveries, settlements, facts, verdicts } = entry;
+        let Entry { transitions, incidents, deliveries, settlements, facts, verdicts, notes, silences } = entry;
         self.transitions.extend(transitions);
         for incident in incidents {
             let fresh = self.seq();
@@ -203,6 +209,10 @@ impl State {
         for verdict in verdicts {
             let attempt = self.attempt(&verdict.key, verdict.attempt);
             attempt.verdict = Some(verdict);
+        }
+        self.notes.extend(notes);
+        for silence in silences {
+            self.silences.insert(silence.id.clone(), silence);
         }
         self.since_pruned += 1;
         if self.since_pruned >= JOURNAL_PRUNE_COMMITS {
@@ -234,6 +244,7 @@ impl State {
         (row.next_at, row.settled) = match settlement.outcome {
             AttemptOutcome::Delivered { .. } => (None, Some(Settled::Delivered(settlement.at))),
             AttemptOutcome::Refused { .. } => (None, Some(Settled::Refused(settlement.at))),
+            AttemptOutcome::Folded { .. } => (None, Some(Settled::Folded(settlement.at))),
             AttemptOutcome::Retry { next_at, .. } => (Some(next_at), None),
         };
         if row.settled.is_some()
@@ -270,6 +281,7 @@ impl State {
         let run = |run: &Attempt| RecoveredRun { facts: run.facts.clone(), verdict: run.verdict.clone() };
         Recovered {
             runs: runs.into_iter().map(run).collect(),
+            silences: self.silences.values().cloned().collect(),
             incidents: incidents.into_iter().map(|(_, incident)| incident.clone()).collect(),
             deliveries: deliveries.into_iter().map(|(_, delivery)| delivery.clone()).collect(),
             name: self.name.clone(),
@@ -289,7 +301,7 @@ impl State {
         let open_runs: BTreeSet<RunKey> =
             incidents.values().filter(|one| one.closed_at.is_none()).map(|one| one.run.clone()).collect();
         outbox.retain(|_, row| {
-            let (Some(Settled::Delivered(at) | Settled::Refused(at)), of) =
+            let (Some(Settled::Delivered(at) | Settled::Refused(at) | Settled::Folded(at)), of) =
                 (row.settled, row.delivery.notification.incident.as_ref())
             else {
                 return true;

@@ -28,6 +28,7 @@ pub(super) fn recover(db: &mut Connection, outbox_per_sink: usize) -> rusqlite::
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?;
     let found = Recovered {
+        silences: Vec::new(),
         runs: runs(&tx, &mut asides)?,
         incidents: open_incidents(&tx, &mut asides)?,
         deliveries: deliveries(&tx, outbox_per_sink, &mut asides)?,

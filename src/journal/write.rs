@@ -172,8 +172,15 @@ enum Abort {
 }
 
 fn size(entry: &Entry) -> usize {
-    let Entry { transitions, incidents, deliveries, settlements, facts, verdicts } = entry;
-    transitions.len() + incidents.len() + deliveries.len() + settlements.len() + facts.len() + verdicts.len()
+    let Entry { transitions, incidents, deliveries, settlements, facts, verdicts, notes, silences } = entry;
+    transitions.len()
+        + incidents.len()
+        + deliveries.len()
+        + settlements.len()
+        + facts.len()
+        + verdicts.len()
+        + notes.len()
+        + silences.len()
 }
 
 fn apply(tx: &Transaction<'_>, entry: &Entry) -> Result<(), Failure> {
@@ -259,6 +266,7 @@ fn settle(tx: &Transaction<'_>, settlement: &Settlement) -> Result<(), Failure> 
         AttemptOutcome::Delivered { receipt } => ("delivered", receipt, None),
         AttemptOutcome::Retry { reason, next_at } => ("retry", reason, Some(next_at.as_microsecond())),
         AttemptOutcome::Refused { reason } => ("refused", reason, None),
+        AttemptOutcome::Folded { into } => ("folded", into, None),
     };
     let Settlement { delivery, sink, attempt, .. } = settlement;
     tx.prepare_cached(

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use crate::domain::check::{Alert, CheckKind};
 use crate::domain::event::{Event, EventBatch, Refused};
 use crate::domain::freshness::{BoundSource, Bounds, FreshnessStatus};
-use crate::domain::incident::Incident;
+use crate::domain::incident::{Incident, Told};
 use crate::domain::liveness::{DeathCause, Liveness, UnknownWhy};
 use crate::domain::names::{Name, RunKey};
 use crate::domain::run::{Member, ThreadVerdict};
@@ -208,21 +208,15 @@ pub(crate) fn quiet_run(name: &str, team: &str) -> RunView {
 
 /// The open incident of [`troubled_run`].
 fn incident(alert: Alert) -> Incident {
+    let run = RunKey { team: "vision".into(), name: "ppo/cifar 10".into() };
+    let told = Told { at: at(598.5), severity: Severity::Critical, held_until: None };
     Incident {
-        id: "k3x9-1".to_owned(),
-        run: RunKey { team: "vision".into(), name: "ppo/cifar 10".into() },
-        attempt: 3,
-        opened_at: at(598.0),
         changed_at: at(598.5),
-        severity: Severity::Critical,
-        state: RunState::Hung,
         summary: "ppo/cifar 10 is hung: no event for 7 s".to_owned(),
         alerts: vec![alert],
-        fatal: false,
         notifications: 1,
-        told: [("vision".into(), "desktop".into())].into(),
-        closed_at: None,
-        closed_by: None,
+        told: [(("vision".into(), "desktop".into()), told)].into(),
+        ..Incident::opened("k3x9-1".to_owned(), run, 3, at(598.0), Severity::Critical, RunState::Hung)
     }
 }
 

@@ -18,10 +18,16 @@ pub enum Kind {
     Firing,
     /// More joined an open incident.
     Update,
+    /// An open incident that was told of a while ago is still open.
+    Reminder,
+    /// An open incident that nobody acknowledged is told to further people.
+    Escalation,
     /// An incident closed.
     Resolved,
     /// An outcome that is no incident: finished, cancelled.
     Info,
+    /// Several notifications told as one.
+    Digest,
     /// Somebody asked whether the sink works.
     Test,
 }
@@ -164,8 +170,11 @@ impl Kind {
         match self {
             Kind::Firing => "firing",
             Kind::Update => "update",
+            Kind::Reminder => "reminder",
+            Kind::Escalation => "escalation",
             Kind::Resolved => "resolved",
             Kind::Info => "info",
+            Kind::Digest => "digest",
             Kind::Test => "test",
         }
     }

@@ -74,9 +74,14 @@ impl Notification {
         match self.kind {
             Kind::Test => "test message from runwatch".to_owned(),
             Kind::Resolved => format!("{run} resolved"),
-            Kind::Info => format!("{run} {state}"),
-            Kind::Firing | Kind::Update => {
-                let more = if self.kind == Kind::Update { " (update)" } else { "" };
+            Kind::Info | Kind::Digest => format!("{run} {state}"),
+            Kind::Firing | Kind::Update | Kind::Reminder | Kind::Escalation => {
+                let more = match self.kind {
+                    Kind::Update => " (update)",
+                    Kind::Reminder => " (reminder)",
+                    Kind::Escalation => " (escalation)",
+                    _ => "",
+                };
                 if said_by_state {
                     format!("{run} {state}{more}")
                 } else {

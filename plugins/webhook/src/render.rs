@@ -95,16 +95,17 @@ fn camel(state: RunState) -> String {
 /// end already set none keeps it open.
 fn ends_at(notification: &Notification) -> String {
     match notification.kind {
-        Kind::Firing | Kind::Update => NOT_ENDED.to_owned(),
-        Kind::Resolved | Kind::Info | Kind::Test => notification.at.to_string(),
+        Kind::Firing | Kind::Update | Kind::Reminder | Kind::Escalation => NOT_ENDED.to_owned(),
+        Kind::Resolved | Kind::Info | Kind::Digest | Kind::Test => notification.at.to_string(),
     }
 }
 
 /// Alertmanager's words for why a message is sent.
 fn reason(kind: Kind) -> &'static str {
     match kind {
-        Kind::Firing | Kind::Info | Kind::Test => "first notification",
+        Kind::Firing | Kind::Info | Kind::Digest | Kind::Test => "first notification",
         Kind::Update => "new alerts added",
+        Kind::Reminder | Kind::Escalation => "repeat interval elapsed",
         Kind::Resolved => "all alerts resolved",
     }
 }

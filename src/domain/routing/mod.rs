@@ -18,7 +18,7 @@ use runwatch_plugin::{Kind, Notification, RunState, Severity};
 use super::change::RunChange;
 use super::check::Alert;
 use super::delivery::Delivery;
-use super::incident::Incident;
+use super::incident::{Incident, Told};
 use super::names::{Name, RunKey};
 use super::team::{SinkKey, Team};
 use super::time::{Moment, Now, earliest};
@@ -226,22 +226,10 @@ impl RoutingMachine {
 
     fn opened(&mut self, change: &RunChange, severity: Severity) -> OpenIncident {
         self.last_incident += 1;
-        let incident = Incident {
-            id: format!("{}-{}", self.name, self.last_incident),
-            run: change.verdict.key.clone(),
-            attempt: change.verdict.attempt,
-            opened_at: change.at.utc,
-            changed_at: change.at.utc,
-            severity,
-            state: change.verdict.state,
-            summary: String::new(),
-            alerts: Vec::new(),
-            fatal: false,
-            notifications: 0,
-            told: BTreeSet::new(),
-            closed_at: None,
-            closed_by: None,
-        };
+        let verdict = &change.verdict;
+        let id = format!("{}-{}", self.name, self.last_incident);
+        let incident =
+            Incident::opened(id, verdict.key.clone(), verdict.attempt, change.at.utc, severity, verdict.state);
         OpenIncident {
             incident,
             told_of: BTreeSet::new(),
@@ -277,7 +265,7 @@ impl RoutingMachine {
         open.told_of = incident.alerts.iter().map(alert_key).collect();
         open.update_due = None;
         let told = match occasion.kind {
-            Kind::Resolved => incident.told.clone(),
+            Kind::Resolved => incident.told.keys().cloned().collect(),
             _ => self.recipients(occasion, incident.severity),
         };
         let id = format!("{}-{}", incident.id, incident.notifications);
@@ -286,7 +274,8 @@ impl RoutingMachine {
             effects.deliveries.push(delivery(&id, sink, notification, occasion.now.utc));
         }
         if occasion.kind != Kind::Resolved {
-            incident.told.extend(told);
+            let said = Told { at: occasion.now.utc, severity: incident.severity, held_until: None };
+            incident.told.extend(told.into_iter().map(|recipient| (recipient, said.clone())));
         }
     }
 
@@ -352,7 +341,15 @@ fn delivery(id: &str, sink: &SinkKey, notification: Arc<Notification>, at: Times
     let delivery_id = format!("{id}-{slug}");
     let mut notification = Arc::unwrap_or_clone(notification);
     notification.delivery.id.clone_from(&delivery_id);
-    Delivery { id: delivery_id, sink: sink.clone(), notification: Arc::new(notification), created_at: at, attempts: 0 }
+    Delivery {
+        id: delivery_id,
+        sink: sink.clone(),
+        notification: Arc::new(notification),
+        created_at: at,
+        attempts: 0,
+        hold: None,
+        host: None,
+    }
 }
 
 /// FNV-1a, 64 bits: short ids for outcomes, the same in every life of the engine.

@@ -23,7 +23,7 @@ use super::check::{CheckKind, Transition};
 use super::event::{
     Event, EventBatch, Leftover, Meaning, ProcessEnded, ProcessStarted, RunStarted, SchedulerWord, ThreadReport,
 };
-use super::freshness::{Bounds, STARTUP};
+use super::freshness::STARTUP;
 use super::health::{HealthEffects, HealthMachine, HostIdentity};
 use super::intake::IntakeMachine;
 use super::liveness::{Exit, Sighting};
@@ -64,18 +64,10 @@ fn identity() -> HostIdentity {
 
 /// The default team: critical and outcomes to one sink, warnings to another.
 fn teams() -> Arc<[Team]> {
-    let rule = |health, sink: &str| NotifyRule {
-        filter: NotifyFilter { health, ..NotifyFilter::default() },
-        labels: Default::default(),
-        sinks: vec![sink.into()],
-    };
-    Arc::new([Team {
-        name: "default".into(),
-        matchers: Vec::new(),
-        bounds: Bounds::default(),
-        startup: STARTUP,
-        notify: vec![rule(None, "pager"), rule(Some(Health::Warning), "chat")],
-    }])
+    let rule =
+        |health, sink: &str| NotifyRule::to(vec![sink.into()], NotifyFilter { health, ..NotifyFilter::default() });
+    let notify = vec![rule(None, "pager"), rule(Some(Health::Warning), "chat")];
+    Arc::new([Team { notify, ..Team::named("default") }])
 }
 
 impl Night {

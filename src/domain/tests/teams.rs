@@ -13,13 +13,7 @@ use crate::domain::team::RunMatcher;
 
 /// `vision` claims by a label, `lab` only by name, `default` the rest.
 fn three_teams() -> Arc<[Team]> {
-    let team = |name: &str, matchers| Team {
-        name: name.into(),
-        matchers,
-        bounds: Bounds::default(),
-        startup: STARTUP,
-        notify: Vec::new(),
-    };
+    let team = |name: &str, matchers| Team { matchers, ..Team::named(name) };
     let label = BTreeMap::from([("group".to_owned(), Glob::new("vision").unwrap().compile_matcher())]);
     Arc::new([
         team("vision", vec![RunMatcher { run: None, labels: label }]),

@@ -16,11 +16,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::check::Transition;
-use crate::domain::delivery::Delivery;
-use crate::domain::incident::Incident;
+use crate::domain::delivery::{Delivery, Hold, HoldReason};
+use crate::domain::incident::{Acknowledgement, Incident, Recipient, Snooze, Told};
 use crate::limits::EVIDENCE_DEPTH_MAX;
 pub(super) use run::{read_facts, read_verdict, write_facts, write_verdict};
-use words::{AlertRow, CheckWord, Each, NameRow, RunKeyRow};
+use words::{AlertRow, CheckWord, Each, NameRow, RunKeyRow, row, words};
 
 /// What is wrong with a row, or with a value that is to become one.
 #[derive(Debug)]
@@ -59,10 +59,65 @@ struct IncidentRow {
     alerts: Vec<AlertRow>,
     fatal: bool,
     notifications: u32,
-    told: Vec<(NameRow, NameRow)>,
+    told: Vec<ToldRow>,
+    #[serde(default)]
+    owed: Vec<NameRow>,
+    #[serde(default)]
+    has_news: bool,
+    #[serde(default)]
+    falls: u32,
+    #[serde(default)]
+    returns: Vec<Timestamp>,
+    #[serde(default)]
+    delivered_at: Option<Timestamp>,
+    #[serde(default)]
+    escalated: Vec<(NameRow, u32)>,
+    #[serde(default)]
+    acknowledged: Option<AcknowledgementRow>,
+    #[serde(default)]
+    snoozed: Option<SnoozeRow>,
     closed_at: Option<Timestamp>,
     closed_by: Option<String>,
 }
+
+/// Whom a team was told through, and what last. Rows of the first version hold the pair alone.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum ToldRow {
+    Full { team: NameRow, sink: NameRow, at: Timestamp, severity: Severity, held_until: Option<Timestamp> },
+    Pair(NameRow, NameRow),
+}
+
+impl ToldRow {
+    fn of((recipient, told): (Recipient, Told)) -> ToldRow {
+        let (team, sink) = (recipient.0.into(), recipient.1.into());
+        ToldRow::Full { team, sink, at: told.at, severity: told.severity, held_until: told.held_until }
+    }
+
+    /// What it says; a pair was told when and as its incident last changed.
+    fn read(self, changed_at: Timestamp, severity: Severity) -> (Recipient, Told) {
+        match self {
+            ToldRow::Full { team, sink, at, severity, held_until } => {
+                ((team.into(), sink.into()), Told { at, severity, held_until })
+            }
+            ToldRow::Pair(team, sink) => {
+                ((team.into(), sink.into()), Told { at: changed_at, severity, held_until: None })
+            }
+        }
+    }
+}
+
+row!(AcknowledgementRow = Acknowledgement { copied { by: String, at: Timestamp, false_alarm: bool } into {} each {} });
+row!(SnoozeRow = Snooze { copied { by: String, until: Option<Timestamp> } into {} each {} });
+
+/// A [`Hold`].
+#[derive(Serialize, Deserialize)]
+struct HoldRow {
+    until: Timestamp,
+    why: HoldWord,
+}
+
+words!(HoldWord = HoldReason { QuietHours, ManyIncidents });
 
 /// A [`Delivery`] as it entered the outbox; the attempts made since are in a column.
 #[derive(Serialize, Deserialize)]
@@ -71,6 +126,10 @@ struct DeliveryRow<'a> {
     sink: Cow<'a, str>,
     created_at: Timestamp,
     notification: Cow<'a, Notification>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hold: Option<HoldRow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<Cow<'a, str>>,
 }
 
 /// A transition as a body.
@@ -95,7 +154,15 @@ pub(super) fn write_incident(incident: Incident) -> Result<String, Bad> {
         alerts: incident.alerts.each(),
         fatal: incident.fatal,
         notifications: incident.notifications,
-        told: incident.told.into_iter().map(|(team, sink)| (team.into(), sink.into())).collect(),
+        told: incident.told.into_iter().map(ToldRow::of).collect(),
+        owed: incident.owed.into_iter().map(NameRow::from).collect(),
+        has_news: incident.has_news,
+        falls: incident.falls,
+        returns: incident.returns,
+        delivered_at: incident.delivered_at,
+        escalated: incident.escalated.into_iter().map(|(team, step)| (team.into(), step)).collect(),
+        acknowledged: incident.acknowledged.each(),
+        snoozed: incident.snoozed.each(),
         closed_at: incident.closed_at,
         closed_by: incident.closed_by,
     };
@@ -117,7 +184,15 @@ pub(super) fn read_incident(body: &[u8]) -> Result<Incident, Bad> {
         alerts: row.alerts.each(),
         fatal: row.fatal,
         notifications: row.notifications,
-        told: row.told.into_iter().map(|(team, sink)| (team.into(), sink.into())).collect(),
+        told: row.told.into_iter().map(|told| told.read(row.changed_at, row.severity)).collect(),
+        owed: row.owed.into_iter().map(Into::into).collect(),
+        has_news: row.has_news,
+        falls: row.falls,
+        returns: row.returns,
+        delivered_at: row.delivered_at,
+        escalated: row.escalated.into_iter().map(|(team, step)| (team.into(), step)).collect(),
+        acknowledged: row.acknowledged.each(),
+        snoozed: row.snoozed.each(),
         closed_at: row.closed_at,
         closed_by: row.closed_by,
     })
@@ -130,6 +205,8 @@ pub(super) fn write_delivery(delivery: &Delivery) -> Result<String, Bad> {
         sink: Cow::Borrowed(&delivery.sink),
         created_at: delivery.created_at,
         notification: Cow::Borrowed(&delivery.notification),
+        hold: delivery.hold.as_ref().map(|hold| HoldRow { until: hold.until, why: hold.why.into() }),
+        host: delivery.host.as_deref().map(Cow::Borrowed),
     };
     Ok(serde_json::to_string(&row)?)
 }
@@ -143,6 +220,8 @@ pub(super) fn read_delivery(body: &[u8], attempts: u32) -> Result<Delivery, Bad>
         notification: Arc::new(row.notification.into_owned()),
         created_at: row.created_at,
         attempts,
+        hold: row.hold.map(|hold| Hold { until: hold.until, why: hold.why.into() }),
+        host: row.host.map(Into::into),
     })
 }
 

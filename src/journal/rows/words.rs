@@ -33,8 +33,9 @@ macro_rules! words {
         }
     };
 }
+pub(super) use words;
 
-words!(CheckWord = CheckKind { Outcome, Process, Thread, Startup, Freshness, EnvFreshness });
+words!(CheckWord = CheckKind { Outcome, Process, Thread, Startup, Freshness, Sink, Own, EnvFreshness });
 words!(BoundSourceWord = BoundSource { BuiltIn, File, Team, Expect, CommandLine });
 words!(FreshnessWord = FreshnessStatus { NotWatched, Waiting, Live, Slow, Stale, Disconnected });
 words!(UnknownWord = UnknownWhy { NeverSeen, NoPermission, OtherHost, Unsupported, Reported, AlreadyGone });

@@ -10,11 +10,11 @@ use runwatch_plugin::{
 };
 
 use crate::domain::check::{Alert, CheckKind, Transition};
-use crate::domain::delivery::{AttemptOutcome, Delivery, Settlement};
+use crate::domain::delivery::{AttemptOutcome, Delivery, Hold, HoldReason, Settlement};
 use crate::domain::event::Expect;
 use crate::domain::following::FileMark;
 use crate::domain::freshness::{BoundSource, Bounds, FreshnessStatus};
-use crate::domain::incident::Incident;
+use crate::domain::incident::{Acknowledgement, Incident, Snooze, Told};
 use crate::domain::liveness::{DeathCause, Exit, Liveness, ProcessIdentity, UnknownWhy};
 use crate::domain::names::RunKey;
 use crate::domain::pace::Pace;
@@ -87,10 +87,25 @@ pub(super) fn incident(id: &str, run: &str, s: i64) -> Incident {
             .to_vec(),
         fatal: true,
         notifications: 4,
-        told: BTreeSet::from([("vision".into(), "vision/slack".into()), ("ops".into(), "desktop".into())]),
+        told: BTreeMap::from([
+            (("vision".into(), "vision/slack".into()), told(s, None)),
+            (("ops".into(), "desktop".into()), told(s + 1, Some(at(s + 9)))),
+        ]),
+        owed: BTreeSet::from(["ops".into()]),
+        has_news: true,
+        falls: 3,
+        returns: vec![at(s - 9), at(s - 1)],
+        delivered_at: Some(at(s + 1)),
+        escalated: BTreeSet::from([("ops".into(), 1)]),
+        acknowledged: Some(Acknowledgement { by: "anna".to_owned(), at: at(s + 1), false_alarm: true }),
+        snoozed: Some(Snooze { by: "ben".to_owned(), until: Some(at(s + 9)) }),
         closed_at: None,
         closed_by: None,
     }
+}
+
+fn told(s: i64, held_until: Option<Timestamp>) -> Told {
+    Told { at: at(s), severity: Severity::Critical, held_until }
 }
 
 /// The same, closed at `s`.
@@ -130,12 +145,22 @@ pub(super) fn delivery(id: &str, sink: &str, incident: Option<&str>, s: i64) -> 
         notification: Arc::new(notification),
         created_at: at(s),
         attempts: 0,
+        hold: Some(Hold { until: at(s + 9), why: HoldReason::QuietHours }),
+        host: Some("gpu-3".into()),
     }
 }
 
 pub(super) fn settlement(delivery: &str, attempt: u32, s: i64, outcome: AttemptOutcome) -> Settlement {
     let took = Duration::from_micros(1_234_567);
-    Settlement { delivery: delivery.to_owned(), sink: "desktop".into(), attempt, at: at(s), took, outcome }
+    Settlement {
+        delivery: delivery.to_owned(),
+        sink: "desktop".into(),
+        incident: None,
+        attempt,
+        at: at(s),
+        took,
+        outcome,
+    }
 }
 
 pub(super) fn delivered() -> AttemptOutcome {

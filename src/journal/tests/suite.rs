@@ -70,6 +70,7 @@ async fn what_was_written_is_recovered(journal: &impl Peek) {
         settlements: vec![settlement("d2", 1, 6, refused())],
         facts: vec![facts("ppo", 2, 5)],
         verdicts: vec![verdict("ppo", 2, RunState::Hung, 6)],
+        ..Entry::default()
     };
     journal.commit(written.clone()).await.unwrap();
     let found = journal.recover(10).await.unwrap();
@@ -263,6 +264,7 @@ async fn old_history_is_dropped_and_open_matters_are_not(journal: &impl Peek) {
         settlements: ["over", "open", "outcome"].map(|id| settlement(id, 1, 6, delivered())).to_vec(),
         facts: vec![facts("over", 1, 5), facts("open", 1, 5), facts("open", 2, 5), facts("alive", 1, 5)],
         verdicts: vec![verdict("over", 1, RunState::Finished, 5), verdict("alive", 1, RunState::Running, 5)],
+        ..Entry::default()
     };
     journal.commit(old).await.unwrap();
     let all = Counts { transitions: 2, incidents: 3, outbox: 4, attempts: 3, run_attempts: 4, envs: 4 };

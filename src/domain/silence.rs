@@ -1,0 +1,62 @@
+//! Silences: what is not told for a while, by whom and why.
+
+use std::collections::BTreeMap;
+
+use globset::GlobMatcher;
+use jiff::Timestamp;
+
+use super::names::Name;
+use super::team::labels_match;
+
+/// What matches is not told from `starts_at` to `ends_at`. Whoever was told before is still told the end.
+#[derive(Debug, Clone)]
+pub struct Silence {
+    /// Its id.
+    pub id: String,
+    /// What it covers.
+    pub matcher: SilenceMatcher,
+    /// From when.
+    pub starts_at: Timestamp,
+    /// Until when.
+    pub ends_at: Timestamp,
+    /// Who made it.
+    pub author: String,
+    /// Why.
+    pub comment: String,
+}
+
+/// All that is given must hold of a run; nothing given covers nothing.
+#[derive(Debug, Clone, Default)]
+pub struct SilenceMatcher {
+    /// The team that owns the run, exactly.
+    pub team: Option<Name>,
+    /// A glob on the run's name.
+    pub run: Option<GlobMatcher>,
+    /// A glob on the check's word.
+    pub check: Option<GlobMatcher>,
+    /// Globs on labels.
+    pub labels: BTreeMap<String, GlobMatcher>,
+}
+
+impl Silence {
+    /// Whether it is in force.
+    pub fn is_active(&self, at: Timestamp) -> bool {
+        self.starts_at <= at && at < self.ends_at
+    }
+}
+
+impl SilenceMatcher {
+    /// Whether nothing is given.
+    pub fn is_empty(&self) -> bool {
+        self.team.is_none() && self.run.is_none() && self.check.is_none() && self.labels.is_empty()
+    }
+
+    /// Whether what is told of a run's check is covered.
+    pub fn covers(&self, team: &str, run: &str, check: &str, labels: &BTreeMap<String, String>) -> bool {
+        !self.is_empty()
+            && self.team.as_ref().is_none_or(|wanted| &**wanted == team)
+            && self.run.as_ref().is_none_or(|glob| glob.is_match(run))
+            && self.check.as_ref().is_none_or(|glob| glob.is_match(check))
+            && labels_match(&self.labels, labels)
+    }
+}
