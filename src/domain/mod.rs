@@ -25,6 +25,7 @@ pub mod observation;
 pub mod pace;
 pub mod routing;
 pub mod run;
+pub mod scrub;
 pub mod silence;
 pub mod status;
 pub mod team;

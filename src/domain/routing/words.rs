@@ -14,6 +14,7 @@ use crate::domain::ending::{next_after, signal_of_child};
 use crate::domain::incident::Incident;
 use crate::domain::liveness::{Activity, DeathCause, Exit, Liveness};
 use crate::domain::run::format_runtime;
+use crate::domain::scrub::{scrub, scrub_notification};
 use crate::limits::ALERTS_LISTED_MAX;
 
 /// The notification of one incident, or of an outcome without one, for one team.
@@ -30,7 +31,7 @@ pub(super) fn notification(
     let name = verdict.key.name.to_string();
     let severity = incident.map_or(Severity::Info, |incident| incident.severity);
     let alerts = incident.map(|incident| incident.alerts.as_slice()).unwrap_or_default();
-    Notification {
+    let mut notification = Notification {
         version: VERSION,
         id: id.to_owned(),
         incident: incident.map(|incident| incident.id.clone()),
@@ -62,7 +63,9 @@ pub(super) fn notification(
         evidence: evidence(change),
         links: Links { run: external_url.map(|url| run_link(url, &name)) },
         delivery: DeliveryNote { id: String::new(), attempt: 1, late_by_s: 0.0 },
-    }
+    };
+    scrub_notification(&mut notification);
+    notification
 }
 
 /// One sentence: what happened to what.
@@ -153,7 +156,7 @@ fn are_envs_of_one_group(change: &RunChange, cause: &Cause) -> bool {
 
 fn failure(change: &RunChange) -> String {
     match (&change.story.error, change.verdict.exit) {
-        (Some(error), _) => error.lines().next().unwrap_or_default().to_owned(),
+        (Some(error), _) => scrub(error.lines().next().unwrap_or_default()).into_owned(),
         (None, Some(exit)) => exit.words(),
         (None, None) => "by its own report".to_owned(),
     }

@@ -10,6 +10,7 @@ mod members;
 mod records;
 mod teams;
 mod twins;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
