@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -85,19 +86,7 @@ impl Engine {
     /// # Errors
     /// The engine ended before it was ready; the error carries its words.
     pub fn start(home: &Home, config: &str) -> Result<Engine, String> {
-        // Port 0 leaves the choice to the kernel, so that tests beside each other never meet.
-        let listening = if config.contains("listen") {
-            config.to_owned()
-        } else if let Some(rest) = config.strip_prefix("[engine]\n") {
-            format!("[engine]\nlisten = \"127.0.0.1:0\"\n{rest}")
-        } else {
-            format!("[engine]\nlisten = \"127.0.0.1:0\"\n\n{config}")
-        };
-        let (file, log) = (home.path().join("engine.toml"), home.path().join("engine.log"));
-        fs::write(&file, listening).unwrap();
-        let output = File::create(&log).unwrap();
-        let mut command = home.runwatch(["serve", "-c", file.to_str().unwrap()]);
-        let mut child = command.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
+        let (mut child, log) = Engine::spawn(home, config);
         let ready = eventually("the engine to be ready", GENEROUS, || {
             if let Some(status) = child.try_wait().unwrap() {
                 return Some(Err(status));
@@ -114,6 +103,30 @@ impl Engine {
                 Err(format!("the engine ended before it was ready, with {status}:\n{said}"))
             }
         }
+    }
+
+    /// Starts an engine and kills it `after` that, ready or not.
+    pub fn kill_starting(home: &Home, config: &str, after: Duration) {
+        let (mut child, _) = Engine::spawn(home, config);
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn spawn(home: &Home, config: &str) -> (Child, PathBuf) {
+        // Port 0 leaves the choice to the kernel, so that tests beside each other never meet.
+        let listening = if config.contains("listen") {
+            config.to_owned()
+        } else if let Some(rest) = config.strip_prefix("[engine]\n") {
+            format!("[engine]\nlisten = \"127.0.0.1:0\"\n{rest}")
+        } else {
+            format!("[engine]\nlisten = \"127.0.0.1:0\"\n\n{config}")
+        };
+        let (file, log) = (home.path().join("engine.toml"), home.path().join("engine.log"));
+        fs::write(&file, listening).unwrap();
+        let output = File::create(&log).unwrap();
+        let mut command = home.runwatch(["serve", "-c", file.to_str().unwrap()]);
+        (command.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap(), log)
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -5,6 +5,7 @@
 
 mod engine;
 mod http;
+mod random;
 mod recorder;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 pub use engine::{Engine, Home};
 pub use http::{Answer, request, request_bytes};
+pub use random::Random;
 pub use recorder::{Recorder, Reply};
 
 /// Long enough for anything that is going to happen, on a busy machine.

@@ -21,6 +21,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The body as JSON; as a text where it is none.
     pub body: Value,
+    /// The status it is answered with.
+    pub answered: u16,
 }
 
 /// An answer to give.
@@ -116,8 +118,9 @@ impl Shared {
             let (method, path) = (start.next().unwrap_or_default(), start.next().unwrap_or_default());
             let text = String::from_utf8_lossy(&wire.body).into_owned();
             let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-            self.requests.lock().unwrap().push(Request { method, path, headers: wire.headers, body });
             let reply = self.replies.lock().unwrap().pop_front().unwrap_or_else(|| Reply::status(200));
+            let request = Request { method, path, headers: wire.headers, body, answered: reply.status };
+            self.requests.lock().unwrap().push(request);
             std::thread::sleep(reply.after);
             let headers: String = reply.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
             let answer = format!("HTTP/1.1 {} X\r\n{headers}Content-Length: 2\r\n\r\nok", reply.status);
