@@ -65,6 +65,9 @@ pub const ALERTS_KEPT_MAX: usize = 256;
 pub const ALERTS_LISTED_MAX: usize = 50;
 /// Deliveries a sink holds in memory; the rest waits in the journal.
 pub const OUTBOX_PER_SINK_MAX: usize = 256;
+/// Deliveries recovered for a sink that wait for a time: a night's warnings of many runs, apart from
+/// those that may go at once so that they take no place of theirs.
+pub const OUTBOX_HELD_PER_SINK_MAX: usize = 1024;
 /// One delivery, whatever the sink does.
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections on the unix socket at once.
@@ -84,6 +87,13 @@ pub const JOURNAL_REQUESTS_MAX: usize = 1024;
 pub const JOURNAL_GROUP_MAX: usize = 64;
 /// How long closed incidents, settled deliveries and transitions are kept: a quarter's history.
 pub const JOURNAL_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Rows kept of each kind of history, however young: a chatty year cannot fill the disk. The largest
+/// are deliveries, 200 000 × ~3 KiB ≈ 600 MB. What is open is never dropped.
+pub const JOURNAL_ROWS_MAX: usize = 200_000;
+/// Rows of each kind in one answer of the ledger, the newest: 10 000 × ~3 KiB ≈ 30 MB.
+pub const LEDGER_ROWS_MAX: usize = 10_000;
+/// How long before an incident opened the ledger looks for what led to it.
+pub const LEDGER_BEFORE: Duration = Duration::from_secs(3600);
 /// Old rows are looked for once in so many commits, so that looking is cheap beside the commits.
 pub const JOURNAL_PRUNE_COMMITS: u64 = 256;
 /// Old rows removed from each table at once: at least these, and twice what was written since where

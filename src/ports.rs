@@ -11,7 +11,7 @@ use crate::domain::delivery::{Delivery, Settlement};
 use crate::domain::event::{EventBatch, Refused};
 use crate::domain::following::FileMark;
 use crate::domain::incident::Incident;
-use crate::domain::ledger::Note;
+use crate::domain::ledger::{Ledger, LedgerQuery, Note};
 use crate::domain::liveness::{ProbeTarget, Sighting};
 use crate::domain::names::{Name, RunKey};
 use crate::domain::run::{RunFacts, RunVerdict};
@@ -141,6 +141,8 @@ pub struct Entry {
     pub notes: Vec<Note>,
     /// Silences as they are now: inserted or replaced by id.
     pub silences: Vec<Silence>,
+    /// Up to when a team was sent its report.
+    pub reports: Vec<(Name, Timestamp)>,
 }
 
 /// What the journal holds of an earlier life of the engine.
@@ -152,7 +154,10 @@ pub struct Recovered {
     pub incidents: Vec<Incident>,
     /// Silences that have not ended.
     pub silences: Vec<Silence>,
-    /// The outbox, oldest first, at most the asked-for number a sink.
+    /// Up to when each team was sent its report.
+    pub reports: Vec<(Name, Timestamp)>,
+    /// The outbox, oldest first: at most the asked-for number a sink of those that may go at once, and
+    /// after them those that wait for a time, at most [`crate::limits::OUTBOX_HELD_PER_SINK_MAX`] a sink.
     pub deliveries: Vec<Delivery>,
     /// The journal's own name, made once when it was created: the stem of incident ids.
     pub name: String,
@@ -187,7 +192,7 @@ pub struct RecoveredRun {
 /// The journal: one writer, one process.
 #[async_trait]
 pub trait Journal: Send + Sync {
-    /// What an earlier life left; at most `outbox_per_sink` deliveries a sink.
+    /// What an earlier life left; at most `outbox_per_sink` deliveries a sink that wait for nothing.
     ///
     /// # Errors
     /// The journal cannot be read.
@@ -207,6 +212,11 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// The journal cannot be read.
     async fn incidents(&self, query: IncidentQuery) -> Result<Vec<Incident>, JournalError>;
+    /// What is known of an incident, or of a stretch of time; empty where it holds no such incident.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    async fn ledger(&self, query: LedgerQuery) -> Result<Ledger, JournalError>;
     /// Deliveries that are not settled.
     ///
     /// # Errors

@@ -3,22 +3,25 @@
 //! The same behaviour as [`super::SqliteJournal`], held to it by the same tests; every call is done
 //! when it is first polled. What was written can be looked at, and commits can be made to fail.
 
+mod ledger;
+mod prune;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{cutoff_us, highest_incident, newest_us, rows};
+use super::{highest_incident, newest_us, rows};
 use crate::domain::check::Transition;
 use crate::domain::delivery::{AttemptOutcome, Delivery, Settlement};
 use crate::domain::incident::Incident;
-use crate::domain::ledger::Note;
-use crate::domain::names::RunKey;
+use crate::domain::ledger::{Ledger, LedgerQuery, Note};
+use crate::domain::names::{Name, RunKey};
 use crate::domain::run::{RunFacts, RunVerdict};
 use crate::domain::silence::Silence;
 use crate::domain::team::SinkKey;
-use crate::limits::{INCIDENTS_LISTED_MAX, JOURNAL_PRUNE_COMMITS};
+use crate::limits::{INCIDENTS_LISTED_MAX, JOURNAL_PRUNE_COMMITS, JOURNAL_ROWS_MAX, OUTBOX_HELD_PER_SINK_MAX};
 use crate::ports::{Entry, IncidentQuery, Journal, JournalError, Recovered, RecoveredRun};
 
 /// A journal that lives as long as the value.
@@ -65,7 +68,8 @@ struct State {
     settlements: Vec<Settlement>,
     runs: BTreeMap<RunKey, BTreeMap<u32, Attempt>>,
     notes: Vec<Note>,
-    silences: BTreeMap<String, Silence>,
+    silences: Vec<Silence>,
+    reports: BTreeMap<Name, Timestamp>,
     last_incident: u64,
     last_written_us: Option<i64>,
 }
@@ -115,6 +119,12 @@ impl MemoryJournal {
         self.state().settlements.clone()
     }
 
+    /// Drops what is over, and the oldest beyond `kept` rows of a kind.
+    #[cfg(test)]
+    pub(super) fn prune(&self, kept: usize) {
+        self.state().prune(kept);
+    }
+
     /// Rows as the tests of both journals count them.
     #[cfg(test)]
     pub(super) fn counts(&self) -> super::tests::Counts {
@@ -130,6 +140,8 @@ impl MemoryJournal {
             attempts: state.settlements.len(),
             run_attempts: attempts().count(),
             envs: attempts().filter(with_envs).count(),
+            notes: state.notes.len(),
+            silences: state.silences.len(),
         }
     }
 
@@ -178,6 +190,10 @@ impl Journal for MemoryJournal {
         Ok(found.into_iter().take(limit).map(|(_, incident)| incident.clone()).collect())
     }
 
+    async fn ledger(&self, query: LedgerQuery) -> Result<Ledger, JournalError> {
+        Ok(self.state().ledger(&query))
+    }
+
     async fn pending(&self) -> Result<u64, JournalError> {
         Ok(self.state().open.values().map(|open| open.len() as u64).sum())
     }
@@ -188,7 +204,8 @@ impl State {
         self.commits += 1;
         self.last_incident = self.last_incident.max(highest_incident(&entry));
         self.last_written_us = self.last_written_us.max(newest_us(&entry));
-        let Entry { transitions, incidents, deliveries, settlements, facts, verdicts, notes, silences } = entry;
+        let Entry { transitions, incidents, deliveries, settlements, facts, verdicts, notes, silences, reports } =
+            entry;
         self.transitions.extend(transitions);
         for incident in incidents {
             let fresh = self.seq();
@@ -212,12 +229,19 @@ impl State {
         }
         self.notes.extend(notes);
         for silence in silences {
-            self.silences.insert(silence.id.clone(), silence);
+            match self.silences.iter_mut().find(|known| known.id == silence.id) {
+                Some(known) => *known = silence,
+                None => self.silences.push(silence),
+            }
+        }
+        for (team, until) in reports {
+            let known = self.reports.entry(team).or_insert(until);
+            *known = until.max(*known);
         }
         self.since_pruned += 1;
         if self.since_pruned >= JOURNAL_PRUNE_COMMITS {
             self.since_pruned = 0;
-            self.prune();
+            self.prune(JOURNAL_ROWS_MAX);
         }
     }
 
@@ -275,60 +299,25 @@ impl State {
         runs.sort_by_key(|attempt| attempt.seq);
         let mut incidents: Vec<_> = self.incidents.iter().filter(|(_, one)| one.closed_at.is_none()).collect();
         incidents.sort_by_key(|(seq, incident)| (incident.opened_at.as_microsecond(), **seq));
-        let mut deliveries: Vec<_> =
-            self.open.keys().flat_map(|sink| self.open_of(sink).take(outbox_per_sink)).collect();
-        deliveries.sort_by_key(|(seq, _)| *seq);
+        let of = |held: bool, limit: usize| {
+            let of_sink = |sink| self.open_of(sink).filter(move |(_, one)| one.hold.is_some() == held).take(limit);
+            let mut found: Vec<_> = self.open.keys().flat_map(of_sink).collect();
+            found.sort_by_key(|(seq, _)| *seq);
+            found
+        };
+        let deliveries = of(false, outbox_per_sink).into_iter().chain(of(true, OUTBOX_HELD_PER_SINK_MAX));
+        let lasts = |one: &&Silence| self.last_written_us.is_none_or(|us| one.ends_at.as_microsecond() > us);
         let run = |run: &Attempt| RecoveredRun { facts: run.facts.clone(), verdict: run.verdict.clone() };
         Recovered {
             runs: runs.into_iter().map(run).collect(),
-            silences: self.silences.values().cloned().collect(),
+            silences: self.silences.iter().filter(lasts).cloned().collect(),
+            reports: self.reports.iter().map(|(team, until)| (team.clone(), *until)).collect(),
             incidents: incidents.into_iter().map(|(_, incident)| incident.clone()).collect(),
-            deliveries: deliveries.into_iter().map(|(_, delivery)| delivery.clone()).collect(),
+            deliveries: deliveries.map(|(_, delivery)| delivery.clone()).collect(),
             name: self.name.clone(),
             last_incident: self.last_incident,
             last_written_at: self.last_written_us.and_then(|us| Timestamp::from_microsecond(us).ok()),
             unreadable: Vec::new(),
         }
-    }
-
-    /// The rules of `prune.rs`, all at once.
-    fn prune(&mut self) {
-        let before = self.last_written_us.map_or(i64::MIN, cutoff_us);
-        let old = |at: Timestamp| at.as_microsecond() < before;
-        let State { incidents, incident_seq, outbox, outbox_seq, runs, .. } = self;
-        let open_incidents: BTreeSet<String> =
-            incidents.values().filter(|one| one.closed_at.is_none()).map(|one| one.id.clone()).collect();
-        let open_runs: BTreeSet<RunKey> =
-            incidents.values().filter(|one| one.closed_at.is_none()).map(|one| one.run.clone()).collect();
-        outbox.retain(|_, row| {
-            let (Some(Settled::Delivered(at) | Settled::Refused(at) | Settled::Folded(at)), of) =
-                (row.settled, row.delivery.notification.incident.as_ref())
-            else {
-                return true;
-            };
-            !old(at) || of.is_some_and(|id| open_incidents.contains(id))
-        });
-        outbox_seq.retain(|_, seq| outbox.contains_key(seq));
-        self.settlements.retain(|one| !old(one.at) || outbox_seq.contains_key(&one.delivery));
-        let undelivered: BTreeSet<&str> = outbox
-            .values()
-            .filter(|row| row.settled.is_none())
-            .filter_map(|row| row.delivery.notification.incident.as_deref())
-            .collect();
-        incidents.retain(|_, one| !one.closed_at.is_some_and(old) || undelivered.contains(one.id.as_str()));
-        incident_seq.retain(|_, seq| incidents.contains_key(seq));
-        self.transitions.retain(|(run, _, transition)| !old(transition.at) || open_runs.contains(run));
-        runs.retain(|run, attempts| {
-            let latest = attempts.last_key_value().map(|(number, _)| *number);
-            attempts.retain(|number, attempt| {
-                let superseded = Some(*number) != latest;
-                if superseded && let Some(facts) = &mut attempt.facts {
-                    facts.groups.iter_mut().for_each(|group| group.envs = Vec::new());
-                }
-                let ended = attempt.verdict.as_ref().is_some_and(|verdict| verdict.state.is_end());
-                attempt.touched_us >= before || !(superseded || ended) || open_runs.contains(run)
-            });
-            !attempts.is_empty()
-        });
     }
 }

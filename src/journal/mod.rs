@@ -5,10 +5,12 @@
 //! behaviour by one set of tests: [`SqliteJournal`] in real time, [`MemoryJournal`] in virtual time.
 
 mod error;
+mod ledger;
 mod memory;
 mod open;
 mod prune;
 mod read;
+mod record;
 mod rows;
 mod schema;
 mod sqlite;
@@ -32,7 +34,10 @@ fn newest_us(entry: &Entry) -> Option<i64> {
     let settlements = entry.settlements.iter().map(|settlement| settlement.at);
     let facts = entry.facts.iter().map(|facts| facts.last_at.map_or(facts.began_at, |last| last.max(facts.began_at)));
     let verdicts = entry.verdicts.iter().filter_map(|verdict| verdict.ended_at);
+    let notes = entry.notes.iter().map(|note| note.at);
+    let reports = entry.reports.iter().map(|(_, until)| *until);
     let all = transitions.chain(incidents).chain(deliveries).chain(settlements).chain(facts).chain(verdicts);
+    let all = all.chain(notes).chain(reports);
     all.max().map(Timestamp::as_microsecond)
 }
 

@@ -1,57 +1,81 @@
 //! Dropping what is too old to be asked for, a step at a time.
 //!
-//! Old is judged by the newest time in the journal, not by a clock. Never dropped, however old:
-//! open incidents, deliveries that are not settled, and what belongs to either; the latest attempt
-//! of a run that has not ended.
+//! Old is judged by the newest time in the journal, not by a clock; beyond so many rows of a kind the
+//! oldest go however young they are, so that a chatty year cannot fill the disk. Never dropped:
+//! open incidents, deliveries that are not settled, silences that have not ended, the latest attempt
+//! of a run that has not ended. What belongs to those (transitions, attempts, notes) is kept
+//! however old it is, up to the bound on rows.
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::cutoff_us;
 use crate::limits::JOURNAL_UNREADABLE_MAX;
 
-/// Settled deliveries of no open incident.
-const DELIVERIES: &str = "
-DELETE FROM outbox WHERE seq IN (
-    SELECT seq FROM outbox
-    WHERE settled_us IS NOT NULL AND settled_us < ?1
-        AND NOT EXISTS (SELECT 1 FROM incidents WHERE id = outbox.incident AND closed_us IS NULL)
-    ORDER BY settled_us LIMIT ?2)";
+/// A kind of history.
+struct Kind {
+    table: &'static str,
+    /// The column that says how old a row is.
+    time: &'static str,
+    /// What must hold of a row to be dropped at all.
+    over: &'static str,
+    /// What must hold of a row beside that to be dropped for its age.
+    unneeded: &'static str,
+}
 
-/// Attempts at deliveries that are gone.
-const ATTEMPTS: &str = "
-DELETE FROM attempts WHERE seq IN (
-    SELECT seq FROM attempts
-    WHERE at_us < ?1 AND NOT EXISTS (SELECT 1 FROM outbox WHERE id = attempts.delivery)
-    ORDER BY at_us LIMIT ?2)";
+/// In this order: attempts go after their deliveries, incidents after what is to be delivered of them.
+const KINDS: &[Kind] = &[
+    Kind {
+        table: "outbox",
+        time: "settled_us",
+        over: "settled_us IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM incidents WHERE id = this.incident AND closed_us IS NULL)",
+        unneeded: "TRUE",
+    },
+    Kind {
+        table: "attempts",
+        time: "at_us",
+        over: "TRUE",
+        unneeded: "NOT EXISTS (SELECT 1 FROM outbox WHERE id = this.delivery)",
+    },
+    Kind {
+        table: "incidents",
+        time: "closed_us",
+        over: "closed_us IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM outbox WHERE incident = this.id AND settled_us IS NULL)",
+        unneeded: "TRUE",
+    },
+    Kind {
+        table: "transitions",
+        time: "at_us",
+        over: "TRUE",
+        unneeded: "NOT EXISTS (
+            SELECT 1 FROM incidents WHERE team = this.team AND run = this.run AND closed_us IS NULL)",
+    },
+    Kind {
+        table: "notes",
+        time: "at_us",
+        over: "TRUE",
+        unneeded: "NOT EXISTS (SELECT 1 FROM incidents WHERE id = this.incident AND closed_us IS NULL)",
+    },
+    Kind {
+        table: "silences",
+        time: "ends_us",
+        over: "ends_us <= (SELECT last_written_us FROM meta)",
+        unneeded: "TRUE",
+    },
+    Kind {
+        table: "run_attempts",
+        time: "touched_us",
+        over: "(ended = 1 OR EXISTS (
+                SELECT 1 FROM run_attempts WHERE team = this.team AND run = this.run AND attempt > this.attempt))
+            AND NOT EXISTS (
+                SELECT 1 FROM incidents WHERE team = this.team AND run = this.run AND closed_us IS NULL)",
+        unneeded: "TRUE",
+    },
+];
 
-/// Closed incidents with nothing left to deliver.
-const INCIDENTS: &str = "
-DELETE FROM incidents WHERE seq IN (
-    SELECT seq FROM incidents
-    WHERE closed_us IS NOT NULL AND closed_us < ?1
-        AND NOT EXISTS (SELECT 1 FROM outbox WHERE incident = incidents.id AND settled_us IS NULL)
-    ORDER BY closed_us LIMIT ?2)";
-
-/// Transitions of runs without an open incident.
-const TRANSITIONS: &str = "
-DELETE FROM transitions WHERE seq IN (
-    SELECT seq FROM transitions
-    WHERE at_us < ?1 AND NOT EXISTS (
-        SELECT 1 FROM incidents
-        WHERE team = transitions.team AND run = transitions.run AND closed_us IS NULL)
-    ORDER BY at_us LIMIT ?2)";
-
-/// Attempts of runs that ended or were followed by another, without an open incident.
-const RUN_ATTEMPTS: &str = "
-DELETE FROM run_attempts WHERE seq IN (
-    SELECT seq FROM run_attempts AS a
-    WHERE touched_us < ?1
-        AND (ended = 1 OR EXISTS (
-            SELECT 1 FROM run_attempts WHERE team = a.team AND run = a.run AND attempt > a.attempt))
-        AND NOT EXISTS (
-            SELECT 1 FROM incidents WHERE team = a.team AND run = a.run AND closed_us IS NULL)
-    ORDER BY touched_us LIMIT ?2)
-RETURNING seq";
+/// Facts and verdicts of attempts that are gone: a handful of rows a step.
+const ORPHANS: [&str; 2] = ["DELETE FROM run_facts WHERE seq = ?1", "DELETE FROM run_verdicts WHERE seq = ?1"];
 
 /// The environments of attempts that were followed by another: most of the bytes, and nobody asks.
 const ENVS: &str = "
@@ -61,25 +85,18 @@ UPDATE run_facts SET envs = NULL WHERE seq IN (
         SELECT 1 FROM run_attempts WHERE team = a.team AND run = a.run AND attempt > a.attempt)
     LIMIT ?1)";
 
-/// Drops at most `rows` rows a table; returns how many.
-pub(super) fn step(db: &mut Connection, rows: usize) -> rusqlite::Result<usize> {
+/// Drops at most `rows` rows of each kind for their age, and as many beyond the newest `kept` of a
+/// kind; returns how many.
+pub(super) fn step(db: &mut Connection, rows: usize, kept: usize) -> rusqlite::Result<usize> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let newest: Option<i64> = tx.query_row("SELECT last_written_us FROM meta", [], |row| row.get(0))?;
     let before = newest.map_or(i64::MIN, cutoff_us);
     let most = i64::try_from(rows).unwrap_or(i64::MAX);
+    let kept = i64::try_from(kept).unwrap_or(i64::MAX);
     let mut dropped = 0;
-    for sql in [DELIVERIES, ATTEMPTS, INCIDENTS, TRANSITIONS] {
-        dropped += tx.prepare_cached(sql)?.execute(params![before, most])?;
+    for kind in KINDS {
+        dropped += kind.drop_old(&tx, before, most)? + kind.drop_beyond(&tx, kept, most)?;
     }
-    let gone: Vec<i64> = tx
-        .prepare_cached(RUN_ATTEMPTS)?
-        .query_map(params![before, most], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    for seq in &gone {
-        tx.prepare_cached("DELETE FROM run_facts WHERE seq = ?1")?.execute([seq])?;
-        tx.prepare_cached("DELETE FROM run_verdicts WHERE seq = ?1")?.execute([seq])?;
-    }
-    dropped += gone.len();
     tx.prepare_cached(ENVS)?.execute([most])?;
     let kept = i64::try_from(JOURNAL_UNREADABLE_MAX).unwrap_or(i64::MAX);
     dropped += tx
@@ -87,4 +104,36 @@ pub(super) fn step(db: &mut Connection, rows: usize) -> rusqlite::Result<usize> 
         .execute([kept])?;
     tx.commit()?;
     Ok(dropped)
+}
+
+impl Kind {
+    fn drop_old(&self, tx: &Transaction<'_>, before_us: i64, most: i64) -> rusqlite::Result<usize> {
+        let Kind { table, time, over, unneeded } = self;
+        let which = format!("{time} < ?1 AND {over} AND {unneeded} ORDER BY {time}");
+        drop_rows(tx, table, &which, before_us, most)
+    }
+
+    /// A row's place is its number, which is given in the order of writing.
+    fn drop_beyond(&self, tx: &Transaction<'_>, kept: i64, most: i64) -> rusqlite::Result<usize> {
+        let Kind { table, over, .. } = self;
+        let which = format!("seq <= (SELECT max(seq) FROM {table}) - ?1 AND {over} ORDER BY seq");
+        drop_rows(tx, table, &which, kept, most)
+    }
+}
+
+fn drop_rows(tx: &Transaction<'_>, table: &str, which: &str, bound: i64, most: i64) -> rusqlite::Result<usize> {
+    let sql = format!(
+        "DELETE FROM {table} WHERE seq IN (SELECT seq FROM {table} AS this WHERE {which} LIMIT ?2) RETURNING seq"
+    );
+    let gone: Vec<i64> =
+        tx.prepare_cached(&sql)?.query_map(params![bound, most], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    if table == "run_attempts" {
+        for sql in ORPHANS {
+            let mut statement = tx.prepare_cached(sql)?;
+            for seq in &gone {
+                statement.execute([seq])?;
+            }
+        }
+    }
+    Ok(gone.len())
 }

@@ -3,13 +3,15 @@
 //! A row that cannot be understood is left out of the answer and handed back beside it, to be kept
 //! aside by the writer: it fails neither the question nor the rows beside it.
 
-use rusqlite::{Connection, Row, TransactionBehavior, params};
+use rusqlite::{Connection, Row, Rows, TransactionBehavior, params};
 
 use super::rows::{self, Bad};
 use super::write::{Aside, Table};
 use crate::domain::delivery::Delivery;
 use crate::domain::incident::Incident;
-use crate::limits::INCIDENTS_LISTED_MAX;
+use crate::domain::names::Name;
+use crate::domain::silence::Silence;
+use crate::limits::{INCIDENTS_LISTED_MAX, OUTBOX_HELD_PER_SINK_MAX};
 use crate::ports::{IncidentQuery, Recovered, RecoveredRun};
 use jiff::Timestamp;
 
@@ -28,7 +30,8 @@ pub(super) fn recover(db: &mut Connection, outbox_per_sink: usize) -> rusqlite::
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?;
     let found = Recovered {
-        silences: Vec::new(),
+        silences: silences(&tx, last_written_us, &mut asides)?,
+        reports: reports(&tx)?,
         runs: runs(&tx, &mut asides)?,
         incidents: open_incidents(&tx, &mut asides)?,
         deliveries: deliveries(&tx, outbox_per_sink, &mut asides)?,
@@ -134,16 +137,48 @@ fn open_incidents(db: &Connection, asides: &mut Vec<Aside>) -> rusqlite::Result<
     Ok(found)
 }
 
-/// At most `limit` a sink, all sinks by age together.
+/// Silences that have not ended by the newest time in the journal, oldest first.
+fn silences(db: &Connection, newest_us: Option<i64>, asides: &mut Vec<Aside>) -> rusqlite::Result<Vec<Silence>> {
+    let mut statement = db.prepare("SELECT seq, id, body FROM silences WHERE ends_us > ?1 ORDER BY seq")?;
+    let mut rows = statement.query([newest_us.unwrap_or(i64::MIN)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let body = bytes(row, 2)?.unwrap_or_default();
+        match rows::read_silence(&body) {
+            Ok(silence) => found.push(silence),
+            Err(Bad(why)) => {
+                let (what, table, seq) = ("silence", Table::Silences, row.get(0)?);
+                asides.push(Aside { what, table, seq, key: id(row)?, why, body, envs: None });
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn reports(db: &Connection) -> rusqlite::Result<Vec<(Name, Timestamp)>> {
+    let mut statement = db.prepare("SELECT team, until_us FROM reports ORDER BY team")?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    let read = |(team, us): (String, i64)| Some((team.into(), Timestamp::from_microsecond(us).ok()?));
+    Ok(rows.into_iter().filter_map(read).collect())
+}
+
+/// All sinks by age together: at most `limit` a sink that wait for nothing, then the ones that wait.
 fn deliveries(db: &Connection, limit: usize, asides: &mut Vec<Aside>) -> rusqlite::Result<Vec<Delivery>> {
     let mut sinks = db.prepare("SELECT DISTINCT sink FROM outbox WHERE settled_us IS NULL")?;
     let sinks: Vec<String> = sinks.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let mut found = Vec::new();
+    let (mut due, mut held) = (Vec::new(), Vec::new());
     for sink in &sinks {
-        found.extend(outbox_of(db, sink, None, limit, asides)?);
+        let mut statement = db.prepare_cached(
+            "SELECT seq, id, body, attempts FROM outbox
+             WHERE sink = ?1 AND settled_us IS NULL AND (hold_us IS NULL) = ?2 ORDER BY seq",
+        )?;
+        due.extend(some_of(statement.query(params![sink, true])?, limit, asides)?);
+        held.extend(some_of(statement.query(params![sink, false])?, OUTBOX_HELD_PER_SINK_MAX, asides)?);
     }
-    found.sort_by_key(|(seq, _)| *seq);
-    Ok(found.into_iter().map(|(_, delivery)| delivery).collect())
+    due.sort_by_key(|(seq, _)| *seq);
+    held.sort_by_key(|(seq, _)| *seq);
+    Ok(due.into_iter().chain(held).map(|(_, delivery)| delivery).collect())
 }
 
 fn outbox_of(
@@ -158,7 +193,11 @@ fn outbox_of(
          WHERE sink = ?1 AND settled_us IS NULL AND seq > coalesce((SELECT seq FROM outbox WHERE id = ?2), 0)
          ORDER BY seq",
     )?;
-    let mut rows = statement.query(params![sink, after])?;
+    some_of(statement.query(params![sink, after])?, limit, asides)
+}
+
+/// The first `limit` deliveries of rows of `seq, id, body, attempts`.
+fn some_of(mut rows: Rows<'_>, limit: usize, asides: &mut Vec<Aside>) -> rusqlite::Result<Vec<(i64, Delivery)>> {
     let mut found = Vec::new();
     while found.len() < limit
         && let Some(row) = rows.next()?
@@ -202,7 +241,7 @@ fn id(row: &Row<'_>) -> rusqlite::Result<String> {
 }
 
 /// A column's bytes, whether or not they are UTF-8; `None` for null.
-fn bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Vec<u8>>> {
+pub(super) fn bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Vec<u8>>> {
     let value = row.get_ref(column)?;
     value.as_bytes_or_null().map(|bytes| bytes.map(<[u8]>::to_vec)).map_err(Into::into)
 }

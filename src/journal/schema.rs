@@ -12,12 +12,12 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(super) const APPLICATION_ID: i32 = 0x5257_4a31;
 
 /// Each version's SQL, from the one before it. Only ever appended to.
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// The newest version known here.
 pub(super) const KNOWN: u32 = MIGRATIONS.len() as u32;
 
-const V1: &str = "
+pub(super) const V1: &str = "
 -- One row: the journal itself.
 CREATE TABLE meta (
     only            INTEGER PRIMARY KEY CHECK (only = 1),
@@ -115,6 +115,85 @@ CREATE TABLE unreadable (
     body BLOB NOT NULL,
     envs BLOB
 ) STRICT;
+";
+
+/// The ledger: notes, silences, reports sent, deliveries that became part of others. A CHECK cannot be
+/// altered, so that the tables that have one are made anew. Columns that bodies of before do not
+/// yield (they cannot be understood, or hold no such time) say the beginning of time, or nobody.
+const V2: &str = r"
+CREATE TABLE notes (
+    seq      INTEGER PRIMARY KEY,
+    at_us    INTEGER NOT NULL,
+    team     TEXT,
+    incident TEXT,
+    body     TEXT NOT NULL
+) STRICT;
+CREATE INDEX notes_at ON notes (at_us);
+CREATE INDEX notes_incident ON notes (incident) WHERE incident IS NOT NULL;
+
+CREATE TABLE silences (
+    seq     INTEGER PRIMARY KEY,
+    id      TEXT NOT NULL UNIQUE,
+    ends_us INTEGER NOT NULL,
+    body    TEXT NOT NULL
+) STRICT;
+CREATE INDEX silences_ends ON silences (ends_us);
+
+CREATE TABLE reports (
+    team     TEXT PRIMARY KEY,
+    until_us INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE outbox_2 (
+    seq        INTEGER PRIMARY KEY,
+    id         TEXT NOT NULL UNIQUE,
+    sink       TEXT NOT NULL,
+    team       TEXT NOT NULL,
+    incident   TEXT,
+    attempts   INTEGER NOT NULL,
+    created_us INTEGER NOT NULL,
+    hold_us    INTEGER,
+    next_us    INTEGER,
+    settled_us INTEGER,
+    outcome    TEXT CHECK (outcome IN ('delivered', 'refused', 'folded')),
+    body       TEXT NOT NULL
+) STRICT;
+INSERT INTO outbox_2 (seq, id, sink, team, incident, attempts, created_us, next_us, settled_us, outcome, body)
+    SELECT seq, id, sink,
+        CASE WHEN json_valid(body) THEN coalesce(json_extract(body, '$.notification.team'), '') ELSE '' END,
+        incident, attempts,
+        CASE WHEN json_valid(body) THEN coalesce(CAST(
+            (julianday(json_extract(body, '$.created_at')) - 2440587.5) * 86400000000 AS INTEGER), 0) ELSE 0 END,
+        next_us, settled_us, outcome, body
+    FROM outbox;
+DROP TABLE outbox;
+ALTER TABLE outbox_2 RENAME TO outbox;
+CREATE INDEX outbox_open ON outbox (sink, seq) WHERE settled_us IS NULL;
+CREATE INDEX outbox_incident ON outbox (incident) WHERE incident IS NOT NULL;
+CREATE INDEX outbox_settled ON outbox (settled_us) WHERE settled_us IS NOT NULL;
+CREATE INDEX outbox_created ON outbox (created_us);
+
+CREATE TABLE attempts_2 (
+    seq      INTEGER PRIMARY KEY,
+    delivery TEXT NOT NULL,
+    sink     TEXT NOT NULL,
+    attempt  INTEGER NOT NULL,
+    at_us    INTEGER NOT NULL,
+    took_us  INTEGER NOT NULL,
+    outcome  TEXT NOT NULL CHECK (outcome IN ('delivered', 'retry', 'refused', 'folded')),
+    said     TEXT NOT NULL,
+    next_us  INTEGER
+) STRICT;
+INSERT INTO attempts_2 (seq, delivery, sink, attempt, at_us, took_us, outcome, said, next_us)
+    SELECT seq, delivery, sink, attempt, at_us, took_us, outcome, said, next_us FROM attempts;
+DROP TABLE attempts;
+ALTER TABLE attempts_2 RENAME TO attempts;
+CREATE INDEX attempts_delivery ON attempts (delivery);
+CREATE INDEX attempts_at ON attempts (at_us);
+
+CREATE INDEX transitions_run ON transitions (team, run, at_us);
+CREATE INDEX incidents_changed ON incidents (changed_us);
+CREATE INDEX incidents_run ON incidents (run, opened_us);
 ";
 
 /// The version a file has; 0 for a new one.

@@ -15,6 +15,7 @@ use super::write::{self, Aside, Request, Writer};
 use super::{error, open};
 use crate::domain::delivery::Delivery;
 use crate::domain::incident::Incident;
+use crate::domain::ledger::{Ledger, LedgerQuery};
 use crate::domain::team::SinkKey;
 use crate::limits::JOURNAL_REQUESTS_MAX;
 use crate::ports::{Entry, IncidentQuery, Journal, JournalError, Recovered, Unreadable};
@@ -144,6 +145,10 @@ impl Journal for SqliteJournal {
     async fn incidents(&self, query: IncidentQuery) -> Result<Vec<Incident>, JournalError> {
         let found = self.ask(move |db| read::incidents(db, query)).await?;
         Ok(self.sound(found).await.0)
+    }
+
+    async fn ledger(&self, query: LedgerQuery) -> Result<Ledger, JournalError> {
+        self.ask(move |db| super::ledger::ledger(db, &query)).await
     }
 
     async fn pending(&self) -> Result<u64, JournalError> {

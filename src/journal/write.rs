@@ -8,14 +8,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::open::Lock;
-use super::rows::{self, Bad};
-use super::{error, highest_incident, newest_us, prune};
-use crate::domain::check::Transition;
-use crate::domain::delivery::{AttemptOutcome, Delivery, Settlement};
-use crate::domain::incident::Incident;
-use crate::domain::names::RunKey;
-use crate::domain::run::{RunFacts, RunVerdict};
-use crate::limits::{JOURNAL_GROUP_MAX, JOURNAL_PRUNE_COMMITS, JOURNAL_PRUNE_ROWS};
+use super::record::{Failure, apply};
+use super::rows::Bad;
+use super::{error, prune};
+use crate::limits::{JOURNAL_GROUP_MAX, JOURNAL_PRUNE_COMMITS, JOURNAL_PRUNE_ROWS, JOURNAL_ROWS_MAX};
 use crate::ports::{Entry, JournalError};
 
 /// What the writer is asked to do.
@@ -35,24 +31,6 @@ pub(super) struct Writer {
     pub(super) lock: Lock,
     pub(super) commits: u64,
     pub(super) rows: usize,
-}
-
-/// Why an entry was not written.
-enum Failure {
-    Sql(rusqlite::Error),
-    Value(Bad),
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Failure {
-        Failure::Sql(error)
-    }
-}
-
-impl From<Bad> for Failure {
-    fn from(bad: Bad) -> Failure {
-        Failure::Value(bad)
-    }
 }
 
 impl Writer {
@@ -147,7 +125,7 @@ impl Writer {
         let rows = JOURNAL_PRUNE_ROWS.max(self.rows.saturating_mul(2));
         self.commits = 0;
         self.rows = 0;
-        match prune::step(&mut self.db, rows) {
+        match prune::step(&mut self.db, rows, JOURNAL_ROWS_MAX) {
             Ok(0) => {}
             Ok(rows) => tracing::debug!(path = self.path, rows, "dropped old rows of the journal"),
             Err(error) => {
@@ -172,7 +150,7 @@ enum Abort {
 }
 
 fn size(entry: &Entry) -> usize {
-    let Entry { transitions, incidents, deliveries, settlements, facts, verdicts, notes, silences } = entry;
+    let Entry { transitions, incidents, deliveries, settlements, facts, verdicts, notes, silences, reports } = entry;
     transitions.len()
         + incidents.len()
         + deliveries.len()
@@ -181,138 +159,7 @@ fn size(entry: &Entry) -> usize {
         + verdicts.len()
         + notes.len()
         + silences.len()
-}
-
-fn apply(tx: &Transaction<'_>, entry: &Entry) -> Result<(), Failure> {
-    let now_us = stamp(tx, entry)?;
-    for (run, attempt, transition) in &entry.transitions {
-        insert_transition(tx, run, *attempt, transition)?;
-    }
-    for incident in &entry.incidents {
-        upsert_incident(tx, incident)?;
-    }
-    for delivery in &entry.deliveries {
-        insert_delivery(tx, delivery)?;
-    }
-    for settlement in &entry.settlements {
-        settle(tx, settlement)?;
-    }
-    for facts in &entry.facts {
-        upsert_facts(tx, facts, now_us)?;
-    }
-    for verdict in &entry.verdicts {
-        upsert_verdict(tx, verdict, now_us)?;
-    }
-    Ok(())
-}
-
-/// Notes the newest time and the highest incident; returns the newest time so far.
-fn stamp(tx: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<i64> {
-    let number = i64::try_from(highest_incident(entry)).unwrap_or(i64::MAX);
-    let newest: Option<i64> = tx
-        .prepare_cached(
-            "UPDATE meta SET last_incident = max(last_incident, ?1),
-                last_written_us = CASE WHEN ?2 IS NULL THEN last_written_us
-                    ELSE max(coalesce(last_written_us, ?2), ?2) END
-             RETURNING last_written_us",
-        )?
-        .query_row(params![number, newest_us(entry)], |row| row.get(0))?;
-    Ok(newest.unwrap_or(0))
-}
-
-fn insert_transition(tx: &Transaction<'_>, run: &RunKey, attempt: u32, transition: &Transition) -> Result<(), Failure> {
-    let body = rows::write_transition(transition)?;
-    tx.prepare_cached("INSERT INTO transitions (team, run, attempt, at_us, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![&*run.team, &*run.name, attempt, transition.at.as_microsecond(), body])?;
-    Ok(())
-}
-
-fn upsert_incident(tx: &Transaction<'_>, incident: &Incident) -> Result<(), Failure> {
-    let body = rows::write_incident(incident.clone())?;
-    tx.prepare_cached(
-        "INSERT INTO incidents (id, team, run, opened_us, changed_us, closed_us, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-         ON CONFLICT (id) DO UPDATE SET team = excluded.team, run = excluded.run, opened_us = excluded.opened_us,
-            changed_us = excluded.changed_us, closed_us = excluded.closed_us, body = excluded.body",
-    )?
-    .execute(params![
-        incident.id,
-        &*incident.run.team,
-        &*incident.run.name,
-        incident.opened_at.as_microsecond(),
-        incident.changed_at.as_microsecond(),
-        incident.closed_at.map(|at| at.as_microsecond()),
-        body
-    ])?;
-    Ok(())
-}
-
-fn insert_delivery(tx: &Transaction<'_>, delivery: &Delivery) -> Result<(), Failure> {
-    let delivery = rows::storable(delivery.clone());
-    let body = rows::write_delivery(&delivery)?;
-    tx.prepare_cached(
-        "INSERT INTO outbox (id, sink, incident, attempts, body) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (id) DO NOTHING",
-    )?
-    .execute(params![delivery.id, &*delivery.sink, delivery.notification.incident, delivery.attempts, body])?;
-    Ok(())
-}
-
-/// Appends the attempt to the ledger and moves the outbox row on, unless that is settled already.
-fn settle(tx: &Transaction<'_>, settlement: &Settlement) -> Result<(), Failure> {
-    let at_us = settlement.at.as_microsecond();
-    let took_us = i64::try_from(settlement.took.as_micros()).unwrap_or(i64::MAX);
-    let (outcome, said, next_us) = match &settlement.outcome {
-        AttemptOutcome::Delivered { receipt } => ("delivered", receipt, None),
-        AttemptOutcome::Retry { reason, next_at } => ("retry", reason, Some(next_at.as_microsecond())),
-        AttemptOutcome::Refused { reason } => ("refused", reason, None),
-        AttemptOutcome::Folded { into } => ("folded", into, None),
-    };
-    let Settlement { delivery, sink, attempt, .. } = settlement;
-    tx.prepare_cached(
-        "INSERT INTO attempts (delivery, sink, attempt, at_us, took_us, outcome, said, next_us)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?
-    .execute(params![delivery, &**sink, attempt, at_us, took_us, outcome, said, next_us])?;
-    let (settled_us, outcome) = if next_us.is_some() { (None, None) } else { (Some(at_us), Some(outcome)) };
-    tx.prepare_cached(
-        "UPDATE outbox SET attempts = max(attempts, ?2), next_us = ?3, settled_us = ?4, outcome = ?5
-         WHERE id = ?1 AND settled_us IS NULL",
-    )?
-    .execute(params![delivery, attempt, next_us, settled_us, outcome])?;
-    Ok(())
-}
-
-fn upsert_facts(tx: &Transaction<'_>, facts: &RunFacts, now_us: i64) -> Result<(), Failure> {
-    let seq = touch_attempt(tx, &facts.key, facts.attempt, now_us)?;
-    let (body, envs) = rows::write_facts(facts.clone())?;
-    tx.prepare_cached(
-        "INSERT INTO run_facts (seq, body, envs) VALUES (?1, ?2, ?3)
-         ON CONFLICT (seq) DO UPDATE SET body = excluded.body, envs = excluded.envs",
-    )?
-    .execute(params![seq, body, envs])?;
-    Ok(())
-}
-
-fn upsert_verdict(tx: &Transaction<'_>, verdict: &RunVerdict, now_us: i64) -> Result<(), Failure> {
-    let seq = touch_attempt(tx, &verdict.key, verdict.attempt, now_us)?;
-    let body = rows::write_verdict(verdict.clone())?;
-    tx.prepare_cached(
-        "INSERT INTO run_verdicts (seq, body) VALUES (?1, ?2) ON CONFLICT (seq) DO UPDATE SET body = excluded.body",
-    )?
-    .execute(params![seq, body])?;
-    tx.prepare_cached("UPDATE run_attempts SET ended = ?2 WHERE seq = ?1")?
-        .execute(params![seq, verdict.state.is_end()])?;
-    Ok(())
-}
-
-/// The row of a run's attempt, made where there is none.
-fn touch_attempt(tx: &Transaction<'_>, key: &RunKey, attempt: u32, now_us: i64) -> rusqlite::Result<i64> {
-    tx.prepare_cached(
-        "INSERT INTO run_attempts (team, run, attempt, touched_us) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (team, run, attempt) DO UPDATE SET touched_us = excluded.touched_us RETURNING seq",
-    )?
-    .query_row(params![&*key.team, &*key.name, attempt, now_us], |row| row.get(0))
+        + reports.len()
 }
 
 /// A row to be kept aside, as it was read.
@@ -333,6 +180,7 @@ pub(super) enum Table {
     Outbox,
     Facts,
     Verdicts,
+    Silences,
 }
 
 /// Moves unreadable rows out of the way, unless they were written anew since.
@@ -342,6 +190,7 @@ pub(super) fn set_aside(db: &mut Connection, asides: &[Aside]) -> rusqlite::Resu
         let delete = match table {
             Table::Incidents => "DELETE FROM incidents WHERE seq = ?1 AND CAST(body AS BLOB) = ?2 AND ?3 IS NULL",
             Table::Outbox => "DELETE FROM outbox WHERE seq = ?1 AND CAST(body AS BLOB) = ?2 AND ?3 IS NULL",
+            Table::Silences => "DELETE FROM silences WHERE seq = ?1 AND CAST(body AS BLOB) = ?2 AND ?3 IS NULL",
             Table::Facts => "DELETE FROM run_facts WHERE seq = ?1 AND CAST(body AS BLOB) = ?2 AND envs IS ?3",
             Table::Verdicts => "DELETE FROM run_verdicts WHERE seq = ?1 AND CAST(body AS BLOB) = ?2 AND ?3 IS NULL",
         };

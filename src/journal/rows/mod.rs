@@ -4,6 +4,7 @@
 //! [`Bad`] with what is wrong. A value that is written can be read: what JSON cannot carry is made
 //! so that it can before it is written, in both implementations alike ([`storable`]).
 
+mod ledger;
 mod run;
 mod words;
 
@@ -11,16 +12,16 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use runwatch_plugin::{Health, Notification, RunState, Severity, Subject};
+use runwatch_plugin::{Notification, RunState, Severity};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::check::Transition;
 use crate::domain::delivery::{Delivery, Hold, HoldReason};
 use crate::domain::incident::{Acknowledgement, Incident, Recipient, Snooze, Told};
 use crate::limits::EVIDENCE_DEPTH_MAX;
+pub(super) use ledger::{read_note, read_silence, read_transition, write_note, write_silence, write_transition};
 pub(super) use run::{read_facts, read_verdict, write_facts, write_verdict};
-use words::{AlertRow, CheckWord, Each, NameRow, RunKeyRow, row, words};
+use words::{AlertRow, Each, NameRow, RunKeyRow, row, words};
 
 /// What is wrong with a row, or with a value that is to become one.
 #[derive(Debug)]
@@ -30,19 +31,6 @@ impl From<serde_json::Error> for Bad {
     fn from(error: serde_json::Error) -> Bad {
         Bad(error.to_string())
     }
-}
-
-/// A [`Transition`]; only ever written, by whom it concerns is in the columns.
-#[derive(Serialize)]
-struct TransitionRow<'a> {
-    check: CheckWord,
-    subject: &'a Subject,
-    from: Health,
-    to: Health,
-    status: &'a str,
-    at: Timestamp,
-    since: Timestamp,
-    reason: &'a str,
 }
 
 /// An [`Incident`].
@@ -130,14 +118,6 @@ struct DeliveryRow<'a> {
     hold: Option<HoldRow>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     host: Option<Cow<'a, str>>,
-}
-
-/// A transition as a body.
-pub(super) fn write_transition(transition: &Transition) -> Result<String, Bad> {
-    let Transition { check, subject, from, to, status, at, since, reason } = transition;
-    let row =
-        TransitionRow { check: (*check).into(), subject, from: *from, to: *to, status, at: *at, since: *since, reason };
-    Ok(serde_json::to_string(&row)?)
 }
 
 /// An incident as a body.

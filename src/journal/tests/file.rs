@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use super::crash::{child_command, this_program};
 use super::sample::*;
 use super::{SqliteJournal, entry, open};
+use crate::journal::schema::KNOWN;
 use crate::ports::{Journal, JournalError};
 
 fn mode(path: &Path) -> u32 {
@@ -100,8 +101,8 @@ fn a_newer_journal_is_refused_and_left_alone() {
     let before = fs::read(&file).unwrap();
     let path = file.display().to_string();
     let error = SqliteJournal::open(dir.path()).unwrap_err();
-    assert_eq!(error, JournalError::Newer { path: path.clone(), found: 7_000, known: 1 });
-    assert_eq!(error.to_string(), format!("the journal {path} has schema 7000, newer than this program's 1"));
+    assert_eq!(error, JournalError::Newer { path: path.clone(), found: 7_000, known: KNOWN });
+    assert_eq!(error.to_string(), format!("the journal {path} has schema 7000, newer than this program's {KNOWN}"));
     assert!(error.hint().unwrap().contains("newer runwatch"));
     assert!(fs::read(&file).unwrap() == before);
 }

@@ -4,6 +4,8 @@ mod crash;
 mod damage;
 mod file;
 mod group;
+mod ledger;
+mod migration;
 mod round_trip;
 mod sample;
 mod suite;
@@ -12,8 +14,28 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{MemoryJournal, Opened, SqliteJournal};
+use super::{MemoryJournal, Opened, SqliteJournal, prune};
 use crate::ports::{Entry, Journal};
+
+/// One test of each journal.
+macro_rules! both {
+    ($($name:ident),+ $(,)?) => {
+        mod memory {
+            $(#[tokio::test(start_paused = true)]
+            async fn $name() {
+                super::$name(&crate::journal::MemoryJournal::new()).await;
+            })+
+        }
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                let dir = tempfile::tempdir().unwrap();
+                super::$name(&crate::journal::tests::open(dir.path())).await;
+            })+
+        }
+    };
+}
+use both;
 
 /// Opens a journal that is sound.
 fn open(dir: &Path) -> SqliteJournal {
@@ -30,7 +52,7 @@ fn entry(fill: impl FnOnce(&mut Entry)) -> Entry {
 }
 
 /// Rows in each table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) transitions: usize,
     pub(super) incidents: usize,
@@ -38,16 +60,24 @@ pub(super) struct Counts {
     pub(super) attempts: usize,
     pub(super) run_attempts: usize,
     pub(super) envs: usize,
+    pub(super) notes: usize,
+    pub(super) silences: usize,
 }
 
 /// What tests may see beyond the port.
 trait Peek: Journal {
     async fn counts(&self) -> Counts;
+    /// Drops what is over, and the oldest beyond `kept` rows of a kind.
+    async fn prune(&self, kept: usize);
 }
 
 impl Peek for MemoryJournal {
     async fn counts(&self) -> Counts {
         MemoryJournal::counts(self)
+    }
+
+    async fn prune(&self, kept: usize) {
+        MemoryJournal::prune(self, kept);
     }
 }
 
@@ -63,8 +93,14 @@ impl Peek for SqliteJournal {
                 attempts: of("attempts")?,
                 run_attempts: of("run_attempts")?,
                 envs: of("run_facts WHERE envs IS NOT NULL")?,
+                notes: of("notes")?,
+                silences: of("silences")?,
             })
         });
         counts.await.unwrap()
+    }
+
+    async fn prune(&self, kept: usize) {
+        self.on_writer(move |db| prune::step(db, 1_000, kept)).await.unwrap();
     }
 }

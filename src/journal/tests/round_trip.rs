@@ -161,7 +161,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let verdict = RunVerdict { key: facts.key.clone(), attempt: facts.attempt, ..verdict };
-        let sent = delivery(&id, &sink, Some("memory-1"), 1);
+        let sent = held(delivery(&id, &sink, Some("memory-1"), 1), 9);
         let written = entry(|entry| {
             entry.facts = vec![facts.clone()];
             entry.verdicts = vec![verdict.clone()];

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use globset::Glob;
 use jiff::{SignedDuration, Timestamp};
 use runwatch_plugin::{
     AlertSummary, Evidence, ExitEvidence, Health, Kind, Notification, OomEvidence, RunState, Severity, Subject,
@@ -15,12 +16,14 @@ use crate::domain::event::Expect;
 use crate::domain::following::FileMark;
 use crate::domain::freshness::{BoundSource, Bounds, FreshnessStatus};
 use crate::domain::incident::{Acknowledgement, Incident, Snooze, Told};
+use crate::domain::ledger::{Note, NoteKind};
 use crate::domain::liveness::{DeathCause, Exit, Liveness, ProcessIdentity, UnknownWhy};
 use crate::domain::names::RunKey;
 use crate::domain::pace::Pace;
 use crate::domain::run::{
     EnvFacts, GroupFacts, GroupStart, Member, MemberVerdict, RunFacts, RunVerdict, SeriesFacts, ThreadVerdict,
 };
+use crate::domain::silence::{Silence, SilenceMatcher};
 
 /// So many seconds after an odd moment with nanoseconds.
 pub(super) fn at(s: i64) -> Timestamp {
@@ -145,9 +148,51 @@ pub(super) fn delivery(id: &str, sink: &str, incident: Option<&str>, s: i64) -> 
         notification: Arc::new(notification),
         created_at: at(s),
         attempts: 0,
-        hold: Some(Hold { until: at(s + 9), why: HoldReason::QuietHours }),
+        hold: None,
         host: Some("gpu-3".into()),
     }
+}
+
+/// The same, which waits for a time.
+pub(super) fn held(delivery: Delivery, until_s: i64) -> Delivery {
+    Delivery { hold: Some(Hold { until: at(until_s), why: HoldReason::QuietHours }), ..delivery }
+}
+
+/// A note of an incident that concerns a delivery.
+pub(super) fn note(what: NoteKind, incident: Option<&str>, team: Option<&str>, s: i64) -> Note {
+    Note {
+        at: at(s),
+        what,
+        incident: incident.map(str::to_owned),
+        run: Some(key("ppo")),
+        team: team.map(Into::into),
+        sink: Some("vision/slack".into()),
+        delivery: Some("d1".to_owned()),
+        said: "entry 1 of team vision: \"health\" at least critical".to_owned(),
+    }
+}
+
+/// A silence with all it may cover, until `ends_s`.
+pub(super) fn silence(id: &str, ends_s: i64) -> Silence {
+    let glob = |text: &str| Glob::new(text).unwrap().compile_matcher();
+    Silence {
+        id: id.to_owned(),
+        matcher: SilenceMatcher {
+            team: Some("vision".into()),
+            run: Some(glob("cifar-{9,1?}")),
+            check: Some(glob("*freshness")),
+            labels: BTreeMap::from([("user".to_owned(), glob("[a-c]*"))]),
+        },
+        starts_at: at(0),
+        ends_at: at(ends_s),
+        author: "anna".to_owned(),
+        comment: "new disks \u{1F525}".to_owned(),
+    }
+}
+
+/// What a silence says, to be compared.
+pub(super) fn told_of(silence: &Silence) -> String {
+    format!("{silence:?}")
 }
 
 pub(super) fn settlement(delivery: &str, attempt: u32, s: i64, outcome: AttemptOutcome) -> Settlement {

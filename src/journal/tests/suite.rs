@@ -4,29 +4,11 @@ use jiff::SignedDuration;
 use runwatch_plugin::RunState;
 
 use super::sample::*;
-use super::{Counts, MemoryJournal, Peek, entry, open};
+use super::{Counts, MemoryJournal, Peek, both, entry};
 use crate::domain::delivery::Delivery;
+use crate::domain::ledger::NoteKind;
 use crate::limits::{JOURNAL_KEPT, JOURNAL_PRUNE_COMMITS};
 use crate::ports::{Entry, IncidentQuery, Journal};
-
-/// One test of each journal.
-macro_rules! both {
-    ($($name:ident),+ $(,)?) => {
-        mod memory {
-            $(#[tokio::test(start_paused = true)]
-            async fn $name() {
-                super::$name(&super::MemoryJournal::new()).await;
-            })+
-        }
-        mod sqlite {
-            $(#[tokio::test]
-            async fn $name() {
-                let dir = tempfile::tempdir().unwrap();
-                super::$name(&super::open(dir.path())).await;
-            })+
-        }
-    };
-}
 
 both!(
     a_new_journal_is_empty,
@@ -80,7 +62,8 @@ async fn what_was_written_is_recovered(journal: &impl Peek) {
     assert_eq!(found.runs[0].facts.as_ref(), Some(&written.facts[0]));
     assert_eq!(found.runs[0].verdict.as_ref(), Some(&written.verdicts[0]));
     assert_eq!((found.last_incident, found.last_written_at), (7, Some(at_us(6))));
-    let counts = Counts { transitions: 2, incidents: 1, outbox: 2, attempts: 1, run_attempts: 1, envs: 1 };
+    let counts =
+        Counts { transitions: 2, incidents: 1, outbox: 2, attempts: 1, run_attempts: 1, envs: 1, ..Counts::default() };
     assert_eq!(journal.counts().await, counts);
 }
 
@@ -264,10 +247,21 @@ async fn old_history_is_dropped_and_open_matters_are_not(journal: &impl Peek) {
         settlements: ["over", "open", "outcome"].map(|id| settlement(id, 1, 6, delivered())).to_vec(),
         facts: vec![facts("over", 1, 5), facts("open", 1, 5), facts("open", 2, 5), facts("alive", 1, 5)],
         verdicts: vec![verdict("over", 1, RunState::Finished, 5), verdict("alive", 1, RunState::Running, 5)],
+        notes: [Some("m-1"), Some("m-2"), None].map(|id| note(NoteKind::Sent, id, None, 5)).to_vec(),
+        silences: vec![silence("S-1", 9), silence("S-2", 2 * later)],
         ..Entry::default()
     };
     journal.commit(old).await.unwrap();
-    let all = Counts { transitions: 2, incidents: 3, outbox: 4, attempts: 3, run_attempts: 4, envs: 4 };
+    let all = Counts {
+        transitions: 2,
+        incidents: 3,
+        outbox: 4,
+        attempts: 3,
+        run_attempts: 4,
+        envs: 4,
+        notes: 3,
+        silences: 2,
+    };
     assert_eq!(journal.counts().await, all);
     for _ in 0..2 * JOURNAL_PRUNE_COMMITS {
         journal.commit(entry(|entry| entry.verdicts = vec![verdict("new", 1, RunState::Running, 900)])).await.unwrap();
@@ -281,7 +275,16 @@ async fn old_history_is_dropped_and_open_matters_are_not(journal: &impl Peek) {
             .unwrap();
     }
     // Left: what the open incident and the untold one need, and runs that did not end.
-    let left = Counts { transitions: 1, incidents: 2, outbox: 2, attempts: 1, run_attempts: 4, envs: 2 };
+    let left = Counts {
+        transitions: 1,
+        incidents: 2,
+        outbox: 2,
+        attempts: 1,
+        run_attempts: 4,
+        envs: 2,
+        notes: 1,
+        silences: 1,
+    };
     assert_eq!(journal.counts().await, left);
     let found = journal.recover(10).await.unwrap();
     assert_eq!(ids(&found.deliveries), ["untold"]);
@@ -292,7 +295,16 @@ async fn old_history_is_dropped_and_open_matters_are_not(journal: &impl Peek) {
     for _ in 0..3 * JOURNAL_PRUNE_COMMITS {
         journal.commit(Entry::default()).await.unwrap();
     }
-    let left = Counts { transitions: 0, incidents: 0, outbox: 0, attempts: 0, run_attempts: 3, envs: 2 };
+    let left = Counts {
+        transitions: 0,
+        incidents: 0,
+        outbox: 0,
+        attempts: 0,
+        run_attempts: 3,
+        envs: 2,
+        notes: 0,
+        silences: 1,
+    };
     assert_eq!(journal.counts().await, left);
 }
 

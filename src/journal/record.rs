@@ -1,0 +1,214 @@
+//! What an entry becomes in the tables.
+
+use jiff::Timestamp;
+use rusqlite::{Transaction, params};
+
+use super::rows::{self, Bad};
+use super::{highest_incident, newest_us};
+use crate::domain::check::Transition;
+use crate::domain::delivery::{AttemptOutcome, Delivery, Settlement};
+use crate::domain::incident::Incident;
+use crate::domain::ledger::Note;
+use crate::domain::names::RunKey;
+use crate::domain::run::{RunFacts, RunVerdict};
+use crate::domain::silence::Silence;
+use crate::ports::Entry;
+
+/// Why an entry was not written.
+pub(super) enum Failure {
+    Sql(rusqlite::Error),
+    Value(Bad),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Failure {
+        Failure::Sql(error)
+    }
+}
+
+impl From<Bad> for Failure {
+    fn from(bad: Bad) -> Failure {
+        Failure::Value(bad)
+    }
+}
+
+/// Writes an entry down, within the transaction.
+pub(super) fn apply(tx: &Transaction<'_>, entry: &Entry) -> Result<(), Failure> {
+    let now_us = stamp(tx, entry)?;
+    for (run, attempt, transition) in &entry.transitions {
+        insert_transition(tx, run, *attempt, transition)?;
+    }
+    for incident in &entry.incidents {
+        upsert_incident(tx, incident)?;
+    }
+    for delivery in &entry.deliveries {
+        insert_delivery(tx, delivery)?;
+    }
+    for settlement in &entry.settlements {
+        settle(tx, settlement)?;
+    }
+    for facts in &entry.facts {
+        upsert_facts(tx, facts, now_us)?;
+    }
+    for verdict in &entry.verdicts {
+        upsert_verdict(tx, verdict, now_us)?;
+    }
+    for note in &entry.notes {
+        insert_note(tx, note)?;
+    }
+    for silence in &entry.silences {
+        upsert_silence(tx, silence)?;
+    }
+    for (team, until) in &entry.reports {
+        upsert_report(tx, team, *until)?;
+    }
+    Ok(())
+}
+
+/// Notes the newest time and the highest incident; returns the newest time so far.
+fn stamp(tx: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<i64> {
+    let number = i64::try_from(highest_incident(entry)).unwrap_or(i64::MAX);
+    let newest: Option<i64> = tx
+        .prepare_cached(
+            "UPDATE meta SET last_incident = max(last_incident, ?1),
+                last_written_us = CASE WHEN ?2 IS NULL THEN last_written_us
+                    ELSE max(coalesce(last_written_us, ?2), ?2) END
+             RETURNING last_written_us",
+        )?
+        .query_row(params![number, newest_us(entry)], |row| row.get(0))?;
+    Ok(newest.unwrap_or(0))
+}
+
+fn insert_transition(tx: &Transaction<'_>, run: &RunKey, attempt: u32, transition: &Transition) -> Result<(), Failure> {
+    let body = rows::write_transition(transition)?;
+    tx.prepare_cached("INSERT INTO transitions (team, run, attempt, at_us, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![&*run.team, &*run.name, attempt, transition.at.as_microsecond(), body])?;
+    Ok(())
+}
+
+fn upsert_incident(tx: &Transaction<'_>, incident: &Incident) -> Result<(), Failure> {
+    let body = rows::write_incident(incident.clone())?;
+    tx.prepare_cached(
+        "INSERT INTO incidents (id, team, run, opened_us, changed_us, closed_us, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (id) DO UPDATE SET team = excluded.team, run = excluded.run, opened_us = excluded.opened_us,
+            changed_us = excluded.changed_us, closed_us = excluded.closed_us, body = excluded.body",
+    )?
+    .execute(params![
+        incident.id,
+        &*incident.run.team,
+        &*incident.run.name,
+        incident.opened_at.as_microsecond(),
+        incident.changed_at.as_microsecond(),
+        incident.closed_at.map(|at| at.as_microsecond()),
+        body
+    ])?;
+    Ok(())
+}
+
+fn insert_delivery(tx: &Transaction<'_>, delivery: &Delivery) -> Result<(), Failure> {
+    let delivery = rows::storable(delivery.clone());
+    let body = rows::write_delivery(&delivery)?;
+    tx.prepare_cached(
+        "INSERT INTO outbox (id, sink, team, incident, attempts, created_us, hold_us, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING",
+    )?
+    .execute(params![
+        delivery.id,
+        &*delivery.sink,
+        delivery.notification.team,
+        delivery.notification.incident,
+        delivery.attempts,
+        delivery.created_at.as_microsecond(),
+        delivery.hold.as_ref().map(|hold| hold.until.as_microsecond()),
+        body
+    ])?;
+    Ok(())
+}
+
+/// Appends the attempt to the ledger and moves the outbox row on, unless that is settled already.
+fn settle(tx: &Transaction<'_>, settlement: &Settlement) -> Result<(), Failure> {
+    let at_us = settlement.at.as_microsecond();
+    let took_us = i64::try_from(settlement.took.as_micros()).unwrap_or(i64::MAX);
+    let (outcome, said, next_us) = match &settlement.outcome {
+        AttemptOutcome::Delivered { receipt } => ("delivered", receipt, None),
+        AttemptOutcome::Retry { reason, next_at } => ("retry", reason, Some(next_at.as_microsecond())),
+        AttemptOutcome::Refused { reason } => ("refused", reason, None),
+        AttemptOutcome::Folded { into } => ("folded", into, None),
+    };
+    let Settlement { delivery, sink, attempt, .. } = settlement;
+    tx.prepare_cached(
+        "INSERT INTO attempts (delivery, sink, attempt, at_us, took_us, outcome, said, next_us)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute(params![delivery, &**sink, attempt, at_us, took_us, outcome, said, next_us])?;
+    let (settled_us, outcome) = if next_us.is_some() { (None, None) } else { (Some(at_us), Some(outcome)) };
+    tx.prepare_cached(
+        "UPDATE outbox SET attempts = max(attempts, ?2), next_us = ?3, settled_us = ?4, outcome = ?5
+         WHERE id = ?1 AND settled_us IS NULL",
+    )?
+    .execute(params![delivery, attempt, next_us, settled_us, outcome])?;
+    Ok(())
+}
+
+fn upsert_facts(tx: &Transaction<'_>, facts: &RunFacts, now_us: i64) -> Result<(), Failure> {
+    let seq = touch_attempt(tx, &facts.key, facts.attempt, now_us)?;
+    let (body, envs) = rows::write_facts(facts.clone())?;
+    tx.prepare_cached(
+        "INSERT INTO run_facts (seq, body, envs) VALUES (?1, ?2, ?3)
+         ON CONFLICT (seq) DO UPDATE SET body = excluded.body, envs = excluded.envs",
+    )?
+    .execute(params![seq, body, envs])?;
+    Ok(())
+}
+
+fn upsert_verdict(tx: &Transaction<'_>, verdict: &RunVerdict, now_us: i64) -> Result<(), Failure> {
+    let seq = touch_attempt(tx, &verdict.key, verdict.attempt, now_us)?;
+    let body = rows::write_verdict(verdict.clone())?;
+    tx.prepare_cached(
+        "INSERT INTO run_verdicts (seq, body) VALUES (?1, ?2) ON CONFLICT (seq) DO UPDATE SET body = excluded.body",
+    )?
+    .execute(params![seq, body])?;
+    tx.prepare_cached("UPDATE run_attempts SET ended = ?2 WHERE seq = ?1")?
+        .execute(params![seq, verdict.state.is_end()])?;
+    Ok(())
+}
+
+/// The row of a run's attempt, made where there is none.
+fn touch_attempt(tx: &Transaction<'_>, key: &RunKey, attempt: u32, now_us: i64) -> rusqlite::Result<i64> {
+    tx.prepare_cached(
+        "INSERT INTO run_attempts (team, run, attempt, touched_us) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (team, run, attempt) DO UPDATE SET touched_us = excluded.touched_us RETURNING seq",
+    )?
+    .query_row(params![&*key.team, &*key.name, attempt, now_us], |row| row.get(0))
+}
+
+fn insert_note(tx: &Transaction<'_>, note: &Note) -> Result<(), Failure> {
+    let body = rows::write_note(note)?;
+    tx.prepare_cached("INSERT INTO notes (at_us, team, incident, body) VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+        note.at.as_microsecond(),
+        note.team.as_deref(),
+        note.incident,
+        body
+    ])?;
+    Ok(())
+}
+
+fn upsert_silence(tx: &Transaction<'_>, silence: &Silence) -> Result<(), Failure> {
+    let body = rows::write_silence(silence)?;
+    tx.prepare_cached(
+        "INSERT INTO silences (id, ends_us, body) VALUES (?1, ?2, ?3)
+         ON CONFLICT (id) DO UPDATE SET ends_us = excluded.ends_us, body = excluded.body",
+    )?
+    .execute(params![silence.id, silence.ends_at.as_microsecond(), body])?;
+    Ok(())
+}
+
+fn upsert_report(tx: &Transaction<'_>, team: &str, until: Timestamp) -> Result<(), Failure> {
+    tx.prepare_cached(
+        "INSERT INTO reports (team, until_us) VALUES (?1, ?2)
+         ON CONFLICT (team) DO UPDATE SET until_us = max(until_us, excluded.until_us)",
+    )?
+    .execute(params![team, until.as_microsecond()])?;
+    Ok(())
+}
