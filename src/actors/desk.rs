@@ -139,6 +139,7 @@ fn append(entry: &mut Entry, more: Entry) {
     entry.verdicts.extend(more.verdicts);
     entry.notes.extend(more.notes);
     entry.silences.extend(more.silences);
+    entry.reports.extend(more.reports);
 }
 
 fn is_empty(entry: &Entry) -> bool {
@@ -150,6 +151,7 @@ fn is_empty(entry: &Entry) -> bool {
         && entry.verdicts.is_empty()
         && entry.notes.is_empty()
         && entry.silences.is_empty()
+        && entry.reports.is_empty()
 }
 
 fn note(trouble: &JournalTrouble, what: Option<String>) {
