@@ -137,6 +137,8 @@ fn the_sample_shows_the_defaults() {
     assert_eq!((&team.name, team.startup), (&default.name, default.startup));
     assert!(sample.sinks.values().all(|sink| sink.timeout == built_in.sinks["terminal"].timeout));
     assert_eq!(team.notify.len(), 1);
+    assert_eq!((team.pacing, &team.timezone), (default.pacing, &default.timezone));
+    assert_eq!(team.notify[0].repeat_interval, default.notify[0].repeat_interval);
 }
 
 #[test]
@@ -144,19 +146,22 @@ fn the_sample_shows_every_key() {
     // A key that is in no table makes every table name the keys it knows.
     let text = "zzzzzzzz = 1\nengine.zzzzzzzz = 1\nfreshness.zzzzzzzz = 1\ndefaults.zzzzzzzz = 1\n\
                 defaults.freshness.zzzzzzzz = 1\n[teams.a]\nzzzzzzzz = 1\nmatch = [{ zzzzzzzz = 1 }]\n\
-                [[teams.a.notify]]\nzzzzzzzz = 1\nsinks = [\"terminal\"]\n";
+                [[teams.a.notify]]\nzzzzzzzz = 1\nsinks = [\"terminal\"]\n\
+                quiet_hours = { zzzzzzzz = 1 }\n[teams.a.flapping]\nzzzzzzzz = 1\n\
+                [[teams.a.escalate]]\nzzzzzzzz = 1\nafter = \"1m\"\nsinks = [\"terminal\"]\n\
+                [[teams.a.maintenance]]\nzzzzzzzz = 1\n";
     let sink = |kind: &SinkType| format!("[sinks.{0}]\ntype = \"{0}\"\nzzzzzzzz = 1\n", kind.name);
     let text = text.to_owned() + &sink_types().iter().map(sink).collect::<String>();
     let problems =
         check_text(Path::new("a.toml"), &text, &environment(), sink_types()).map(|_| "it loads").unwrap_err();
     let hints = problems.list().iter().filter_map(|problem| problem.hint.as_deref());
     let hints: Vec<&str> = hints.filter_map(|hint| hint.strip_prefix("known keys here: ")).collect();
-    assert_eq!(hints.len(), 8 + sink_types().len(), "{problems}");
+    assert_eq!(hints.len(), 12 + sink_types().len(), "{problems}");
     let sample = sample_in_force();
     let missing: Vec<&str> = hints
         .iter()
         .flat_map(|keys| keys.split(", "))
-        .filter(|key| !["[", ".", "\n", "{ "].iter().any(|before| sample.contains(&format!("{before}{key}"))))
+        .filter(|key| !["[", ".", "\n", "{ ", ", "].iter().any(|before| sample.contains(&format!("{before}{key}"))))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

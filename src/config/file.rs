@@ -11,6 +11,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostics::{Problem, quoted};
 use super::table::{Entry, Section};
+use super::team_file::{DefaultsFile, TeamFile, defaults, team};
+
+/// Keys of a sink that are the host's, not the plugin's.
+pub(super) const HOST_KEYS: &[&str] = &["type", "timeout", "fallback"];
 
 /// A string with its place.
 pub(super) type Text = Spanned<String>;
@@ -75,64 +79,10 @@ pub(super) struct SinkFile<'i> {
     pub(super) kind: Option<Text>,
     /// How long one delivery may take.
     pub(super) timeout: Option<Spanned<Duration>>,
+    /// The sink that is told what this one does not take.
+    pub(super) fallback: Option<Text>,
     /// The plugin's own keys.
     pub(super) settings: Spanned<DeTable<'i>>,
-}
-
-/// `[defaults]`: inherited by every team.
-#[derive(Debug, Default)]
-pub(super) struct DefaultsFile {
-    /// Bounds.
-    pub(super) freshness: FreshnessFile,
-    /// Entries for teams that have none.
-    pub(super) notify: Option<Vec<NotifyFile>>,
-    /// The key `notify`.
-    pub(super) notify_at: Range<usize>,
-}
-
-/// `[teams.NAME]`.
-#[derive(Debug)]
-pub(super) struct TeamFile<'i> {
-    /// Its name, as the key of its table.
-    pub(super) name: Text,
-    /// What makes a run its own.
-    pub(super) matches: Vec<MatchFile>,
-    /// Its bounds.
-    pub(super) freshness: FreshnessFile,
-    /// Its own sinks.
-    pub(super) sinks: Vec<SinkFile<'i>>,
-    /// Who is told of what; `None` where the key is absent.
-    pub(super) notify: Option<Vec<NotifyFile>>,
-}
-
-/// One element of a team's `match`.
-#[derive(Debug)]
-pub(super) struct MatchFile {
-    /// Its place.
-    pub(super) at: Range<usize>,
-    /// Whether it asks for nothing.
-    pub(super) is_empty: bool,
-    /// A glob on the run's name.
-    pub(super) run: Option<Text>,
-    /// Globs on labels.
-    pub(super) labels: Vec<(Text, Text)>,
-}
-
-/// One `[[teams.NAME.notify]]`.
-#[derive(Debug, Clone)]
-pub(super) struct NotifyFile {
-    /// Its place.
-    pub(super) at: Range<usize>,
-    /// The least health that matters.
-    pub(super) health: Option<Text>,
-    /// Only these checks.
-    pub(super) checks: Option<Spanned<Vec<Text>>>,
-    /// Only these states.
-    pub(super) states: Option<Spanned<Vec<Text>>>,
-    /// Globs on labels.
-    pub(super) labels: Vec<(Text, Text)>,
-    /// Names of sinks.
-    pub(super) sinks: Option<Spanned<Vec<Text>>>,
 }
 
 /// Reads a file as typed. What is wrong is added to `problems`, the syntax first; what can be read
@@ -201,7 +151,8 @@ fn engine(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> EngineFi
     file
 }
 
-fn freshness(mut section: Section<'_, '_>, at_top: bool, problems: &mut Vec<Problem>) -> FreshnessFile {
+/// Reads bounds; `mode` stands at the top only.
+pub(super) fn freshness(mut section: Section<'_, '_>, at_top: bool, problems: &mut Vec<Problem>) -> FreshnessFile {
     let file = FreshnessFile {
         mode: if at_top { section.text("mode", problems) } else { None },
         slow: section.duration("slow", problems),
@@ -213,7 +164,8 @@ fn freshness(mut section: Section<'_, '_>, at_top: bool, problems: &mut Vec<Prob
     file
 }
 
-fn sinks<'i>(parent: &mut Section<'_, 'i>, problems: &mut Vec<Problem>) -> Vec<SinkFile<'i>> {
+/// Reads every sink below `parent`.
+pub(super) fn sinks<'i>(parent: &mut Section<'_, 'i>, problems: &mut Vec<Problem>) -> Vec<SinkFile<'i>> {
     parent.section("sinks", problems).map(|section| named(&section, problems, sink)).unwrap_or_default()
 }
 
@@ -230,69 +182,12 @@ fn sink<'i>(entry: Entry<'_, 'i>, problems: &mut Vec<Problem>) -> Option<SinkFil
     }
     let kind = section.text("type", problems);
     let timeout = section.duration("timeout", problems);
+    let fallback = section.text("fallback", problems);
     let DeValue::Table(table) = entry.value.get_ref() else { return None };
     let mut own = DeTable::new();
-    for (key, value) in table.iter().filter(|(key, _)| !matches!(key.get_ref().as_ref(), "type" | "timeout")) {
+    for (key, value) in table.iter().filter(|(key, _)| !HOST_KEYS.contains(&key.get_ref().as_ref())) {
         own.insert(key.clone(), value.clone());
     }
     let settings = Spanned::new(entry.name.span(), own);
-    Some(SinkFile { name: entry.name, path: entry.path, kind, timeout, settings })
-}
-
-fn defaults(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> DefaultsFile {
-    let freshness = section.section("freshness", problems).map(|section| freshness(section, false, problems));
-    let notify = notify(&mut section, problems);
-    let notify_at = notify.as_ref().and_then(|entries| entries.first()).map_or(section.at.clone(), |e| e.at.clone());
-    section.finish(problems);
-    DefaultsFile { freshness: freshness.unwrap_or_default(), notify, notify_at }
-}
-
-fn team<'i>(entry: Entry<'_, 'i>, problems: &mut Vec<Problem>) -> Option<TeamFile<'i>> {
-    let mut section = entry.section(problems)?;
-    let matches = section.sections("match", problems).unwrap_or_default();
-    let matches = matches.into_iter().map(|section| matcher(section, problems)).collect();
-    let freshness = section.section("freshness", problems).map(|section| freshness(section, false, problems));
-    let sinks = sinks(&mut section, problems);
-    let notify = notify(&mut section, problems);
-    section.finish(problems);
-    Some(TeamFile { name: entry.name, matches, freshness: freshness.unwrap_or_default(), sinks, notify })
-}
-
-fn matcher(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> MatchFile {
-    let at = section.at.clone();
-    let is_empty = section.entries().is_empty();
-    let run = section.text("run", problems);
-    let labels = labels(&mut section, problems);
-    section.finish(problems);
-    MatchFile { at, is_empty, run, labels }
-}
-
-fn notify(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<Vec<NotifyFile>> {
-    let entries = section.sections("notify", problems)?;
-    Some(entries.into_iter().map(|section| notify_entry(section, problems)).collect())
-}
-
-fn notify_entry(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> NotifyFile {
-    // A mistyped key is reported as such, and need not be missed as well.
-    if !section.has("sinks") && section.mistyped("sinks").is_none() {
-        let message = format!("{} has no `sinks`", quoted(&section.path));
-        let problem = Problem::error(section.at.clone(), message).following();
-        problems.push(problem.hint("name whom it tells: sinks = [\"desktop\"]"));
-    }
-    let file = NotifyFile {
-        at: section.at.clone(),
-        health: section.text("health", problems),
-        checks: section.texts("checks", problems),
-        states: section.texts("states", problems),
-        labels: labels(&mut section, problems),
-        sinks: section.texts("sinks", problems),
-    };
-    section.finish(problems);
-    file
-}
-
-fn labels(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Vec<(Text, Text)> {
-    let Some(labels) = section.section("labels", problems) else { return Vec::new() };
-    let read = |entry: Entry<'_, '_>| entry.text(problems).map(|value| (entry.name, value));
-    labels.entries().into_iter().filter_map(read).collect()
+    Some(SinkFile { name: entry.name, path: entry.path, kind, timeout, fallback, settings })
 }

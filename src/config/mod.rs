@@ -10,12 +10,16 @@ mod environment;
 #[cfg(test)]
 pub(crate) mod fakes;
 mod file;
+mod hours;
 mod load;
 mod mask;
+mod notify;
+mod pacing;
 mod resolve;
 mod sinks;
 pub mod suggest;
 mod table;
+mod team_file;
 mod teams;
 #[cfg(test)]
 mod tests;
@@ -76,6 +80,8 @@ pub struct SinkConfig {
     pub plan: Arc<dyn SinkPlan>,
     /// How long one delivery may take.
     pub timeout: Duration,
+    /// The sink that is told what this one does not take.
+    pub fallback: Option<SinkKey>,
     /// The team it belongs to; `None` for a common one.
     pub team: Option<Name>,
     /// Where its name stands in the file; `None` for a built-in sink.
@@ -85,6 +91,14 @@ pub struct SinkConfig {
 impl Config {
     /// The teams that are told of something through this sink.
     pub fn teams_of<'c>(&'c self, sink: &'c SinkKey) -> impl Iterator<Item = &'c Team> {
-        self.teams.iter().filter(move |team| team.notify.iter().any(|rule| rule.sinks.contains(sink)))
+        let steps = |team: &'c Team| team.escalate.iter().flat_map(|step| &step.sinks);
+        let rules = |team: &'c Team| team.notify.iter().flat_map(|rule| &rule.sinks);
+        self.teams.iter().filter(move |team| rules(team).chain(steps(team)).any(|key| key == sink))
+    }
+
+    /// For each sink that has one, the sink that is told what it does not take. They end somewhere.
+    pub fn fallbacks(&self) -> BTreeMap<SinkKey, SinkKey> {
+        let fallback = |sink: &SinkConfig| Some((sink.key.clone(), sink.fallback.clone()?));
+        self.sinks.values().filter_map(fallback).collect()
     }
 }

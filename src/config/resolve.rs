@@ -46,7 +46,7 @@ pub(super) fn resolve(
     let engine = engine(&file.engine, &folder, env, problems);
     mode(file.freshness.mode.as_ref(), problems);
     let common = Freshness::default().overlaid(&file.freshness, BoundSource::File, problems);
-    let inherited = common.overlaid(&file.defaults.freshness, BoundSource::Team, problems);
+    let inherited = common.overlaid(&file.defaults.keys.freshness, BoundSource::Team, problems);
     let mut sinks = SinkTable::new(types);
     for sink in &file.sinks {
         sinks.define(sink, None, problems);

@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::SinkConfig;
 use super::diagnostics::{Problem, quoted};
-use super::file::{SinkFile, Text};
+use super::file::{HOST_KEYS, SinkFile, Text};
 use super::suggest::{advise, nearest};
 use crate::domain::names::{Name, check_name};
 use crate::domain::team::SinkKey;
@@ -23,13 +23,15 @@ pub(super) struct SinkTable<'t> {
     types: &'t [SinkType],
     /// A sink whose definition is wrong is `None`: it was reported, and its name exists.
     sinks: BTreeMap<SinkKey, (Option<Range<usize>>, Option<SinkConfig>)>,
+    /// What sinks name as their fallback.
+    fallbacks: BTreeMap<SinkKey, Text>,
     used: BTreeSet<SinkKey>,
 }
 
 impl<'t> SinkTable<'t> {
     /// A table without sinks.
     pub(super) fn new(types: &'t [SinkType]) -> SinkTable<'t> {
-        SinkTable { types, sinks: BTreeMap::new(), used: BTreeSet::new() }
+        SinkTable { types, sinks: BTreeMap::new(), fallbacks: BTreeMap::new(), used: BTreeSet::new() }
     }
 
     /// Adds a sink of the file: a team's own, or a common one. Its key.
@@ -50,6 +52,9 @@ impl<'t> SinkTable<'t> {
         }
         let config = self.plan(&key, file, team, problems);
         self.sinks.insert(key.clone(), (Some(file.name.span()), config));
+        if let Some(fallback) = &file.fallback {
+            self.fallbacks.insert(key.clone(), fallback.clone());
+        }
         Some(key)
     }
 
@@ -83,7 +88,8 @@ impl<'t> SinkTable<'t> {
             None => limits::DELIVERY_TIMEOUT,
         };
         let at = Some(file.name.span());
-        Some(SinkConfig { key: key.clone(), kind: *kind, plan: Arc::from(plan), timeout, team: team.cloned(), at })
+        let (key, team) = (key.clone(), team.cloned());
+        Some(SinkConfig { key, kind: *kind, plan: Arc::from(plan), timeout, fallback: None, team, at })
     }
 
     /// Adds a sink that no file defines, with settings that are the program's own.
@@ -109,23 +115,71 @@ impl<'t> SinkTable<'t> {
     /// The sink that a team means by a name: its own, a common one, a built-in one. It is used
     /// from here on.
     pub(super) fn find(&mut self, team: &Name, name: &str, problems: &mut Vec<Problem>) -> Option<SinkKey> {
-        let own = Name::from(format!("{team}/{name}"));
-        let key = if self.sinks.contains_key(&own) {
-            own
-        } else if self.sinks.contains_key(name) {
-            Name::from(name)
-        } else if BUILT_IN.contains(&name) {
-            self.define_built_in(name, "", problems)?
-        } else {
-            return None;
-        };
+        let key = self.key_of(Some(team), name, problems)?;
         self.used.insert(key.clone());
         Some(key)
     }
 
+    fn key_of(&mut self, team: Option<&Name>, name: &str, problems: &mut Vec<Problem>) -> Option<SinkKey> {
+        let own = team.map(|team| Name::from(format!("{team}/{name}")));
+        match own.filter(|own| self.sinks.contains_key(own)) {
+            Some(own) => Some(own),
+            // With its slash it would be another team's.
+            None if self.sinks.contains_key(name) && !name.contains('/') => Some(Name::from(name)),
+            None if BUILT_IN.contains(&name) => self.define_built_in(name, "", problems),
+            None => None,
+        }
+    }
+
+    /// Advice on a name that no sink of the team has.
+    pub(super) fn advise(&self, name: &str, team: &Name) -> String {
+        let names = self.names_for(Some(team));
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        advise(name, &names, "define it under [sinks]; sinks that this team has")
+    }
+
+    /// Finds every sink's fallback: one that the same team may use, and that does not lead back.
+    fn resolve_fallbacks(&mut self, problems: &mut Vec<Problem>) {
+        let typed = std::mem::take(&mut self.fallbacks);
+        let mut found: BTreeMap<SinkKey, SinkKey> = BTreeMap::new();
+        for (key, typed) in &typed {
+            let team = key.split_once('/').map(|(team, _)| Name::from(team));
+            let name = typed.get_ref();
+            let is_own = |name: &str| key.rsplit('/').next() == Some(name);
+            let Some(fallback) = self.key_of(team.as_ref(), name, problems) else {
+                let names = self.names_for(team.as_ref());
+                let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !is_own(name)).collect();
+                let message = format!("sink {} falls back on {}, which does not exist", quoted(key), quoted(name));
+                let hint = advise(name, &names, "sinks it may name");
+                problems.push(Problem::error(typed.span(), message).hint(hint).following());
+                continue;
+            };
+            let way: Vec<&SinkKey> = std::iter::successors(Some(&fallback), |sink| found.get(*sink)).collect();
+            if way.contains(&key) {
+                let message = format!("sink {} falls back on itself", quoted(key));
+                let by = way.iter().map(|sink| format!(" → {sink}")).collect::<String>();
+                let problem = Problem::error(typed.span(), message);
+                problems
+                    .push(problem.hint(format!("{key}{by} leads round in a circle: let one of them have no fallback")));
+                continue;
+            }
+            found.insert(key.clone(), fallback);
+        }
+        // Whoever is told through a sink may be told through all that it falls back on.
+        let told: Vec<SinkKey> = self.used.iter().cloned().collect();
+        for key in &told {
+            self.used.extend(std::iter::successors(found.get(key), |sink| found.get(*sink)).cloned());
+        }
+        for (key, fallback) in found {
+            if let Some((_, Some(config))) = self.sinks.get_mut(&key) {
+                config.fallback = Some(fallback);
+            }
+        }
+    }
+
     /// The names a team can use.
-    pub(super) fn names_for(&self, team: &Name) -> Vec<String> {
-        let own = format!("{team}/");
+    pub(super) fn names_for(&self, team: Option<&Name>) -> Vec<String> {
+        let own = team.map_or_else(|| "/".to_owned(), |team| format!("{team}/"));
         let mut names: Vec<String> = self
             .sinks
             .keys()
@@ -151,7 +205,8 @@ impl<'t> SinkTable<'t> {
     }
 
     /// The sinks that are in order, with a warning for each that nobody uses.
-    pub(super) fn finish(self, problems: &mut Vec<Problem>) -> BTreeMap<SinkKey, SinkConfig> {
+    pub(super) fn finish(mut self, problems: &mut Vec<Problem>) -> BTreeMap<SinkKey, SinkConfig> {
+        self.resolve_fallbacks(problems);
         for (key, (at, _)) in &self.sinks {
             if !self.used.contains(key) {
                 let problem =
@@ -177,6 +232,7 @@ fn unconfigured(name: &str, settings: &str, types: &[SinkType]) -> Option<Result
         kind,
         plan: Arc::from(plan),
         timeout: limits::DELIVERY_TIMEOUT,
+        fallback: None,
         team: None,
         at: None,
     }))
@@ -231,7 +287,7 @@ fn settings_problem(error: SettingsError, file: &SinkFile<'_>) -> Problem {
     let problem = match (unknown_key(&error.message), missing_key(&error.message)) {
         (Some(key), _) => {
             let mut known = words.into_iter().skip(1).collect::<Vec<_>>();
-            known.extend(["type", "timeout"]);
+            known.extend(HOST_KEYS);
             Problem::error(at, format!("unknown key {}", quoted(&format!("{}.{key}", file.path)))).hint(advise(
                 &key,
                 &known,

@@ -88,6 +88,36 @@ impl<'a, 'i> Section<'a, 'i> {
         self.take(key)?.duration(problems)
     }
 
+    /// A whole number from 0 on.
+    pub(super) fn count(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<Spanned<u32>> {
+        let entry = self.take(key)?;
+        let number = entry.value.get_ref().as_integer();
+        let count = number.and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
+        match (number, count) {
+            (_, Some(count)) => return Some(Spanned::new(entry.value.span(), count)),
+            (Some(_), None) => {
+                let message = format!("{} is not a count", quoted(&entry.path));
+                problems.push(Problem::error(entry.value.span(), message).hint("write a whole number, 0 or more"));
+            }
+            (None, None) => problems.push(entry.not_a("a whole number")),
+        }
+        None
+    }
+
+    /// A time of day or a date and time: a string, or as TOML writes them.
+    pub(super) fn moment(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<Spanned<String>> {
+        let entry = self.take(key)?;
+        match entry.value.get_ref() {
+            DeValue::Datetime(datetime) => Some(Spanned::new(entry.value.span(), datetime.to_string())),
+            _ => entry.text(problems),
+        }
+    }
+
+    /// The entry under `key`, to be read by whoever knows what it may hold.
+    pub(super) fn entry(&mut self, key: &'static str) -> Option<Entry<'a, 'i>> {
+        self.take(key)
+    }
+
     /// An array of strings, at least one.
     pub(super) fn texts(
         &mut self,

@@ -1,31 +1,29 @@
 //! `[teams.NAME]` and `[defaults]`: which runs are whose, and who is told of what.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
 use globset::{Glob, GlobMatcher};
-use runwatch_plugin::{Health, UnknownWord};
-use toml::Spanned;
+use jiff::tz::TimeZone;
 
 use super::diagnostics::{Problem, quoted};
 use super::environment::Environment;
-use super::file::{File, MatchFile, NotifyFile, TeamFile, Text};
+use super::file::{File, Text};
+use super::hours::zone;
+use super::notify::{check_rule, repeat_interval, rule};
+use super::pacing::{escalation, maintenance, pacing};
 use super::resolve::Freshness;
 use super::sinks::{BUILT_IN, SinkTable, checked_name};
-use super::suggest::advise;
+use super::team_file::{DefaultsFile, MatchFile, NotifyFile, TeamFile, TeamKeys};
 use crate::domain::freshness::BoundSource;
 use crate::domain::names::Name;
-use crate::domain::team::{DEFAULT_TEAM, NotifyFilter, NotifyRule, RunMatcher, SinkKey, Team};
+use crate::domain::team::{DEFAULT_TEAM, NotifyFilter, NotifyRule, Pacing, RunMatcher, SinkKey, Team};
 
-/// The least health an entry may ask for.
-const HEALTHS: &[&str] = &["warning", "critical"];
 /// The settings of the Slack sink that `RUNWATCH_SLACK_URL` adds.
 const SLACK_FROM_ENV: &str = "webhook_url = { env = \"RUNWATCH_SLACK_URL\" }";
 
 /// Resolves teams one after the other.
 struct TeamResolver<'r, 't> {
-    /// The entries of `[[defaults.notify]]`, if there are any.
-    defaults: Option<&'r [NotifyFile]>,
+    defaults: &'r DefaultsFile,
     inherited: Freshness,
     env: &'r Environment,
     sinks: &'r mut SinkTable<'t>,
@@ -48,10 +46,10 @@ pub(super) fn teams(
             team.sinks.iter().filter_map(|sink| sinks.define(sink, Some(&name), problems)).collect();
         named.push((team, name, own));
     }
-    let mut resolver = TeamResolver { defaults: file.defaults.notify.as_deref(), inherited, env, sinks, problems };
+    let mut resolver = TeamResolver { defaults: &file.defaults, inherited, env, sinks, problems };
     let mut teams: Vec<Team> = named.into_iter().map(|(team, name, own)| resolver.team(team, name, &own)).collect();
-    if !file.teams.is_empty() && file.teams.iter().all(|team| team.notify.is_some()) {
-        resolver.unused_defaults(file);
+    if !file.teams.is_empty() && file.teams.iter().all(|team| team.keys.notify.is_some()) {
+        resolver.unused_defaults();
     }
     if file.teams.is_empty() {
         teams.push(resolver.only_team());
@@ -72,17 +70,18 @@ pub(super) fn teams(
 impl TeamResolver<'_, '_> {
     /// A team of the file.
     fn team(&mut self, file: &TeamFile<'_>, name: Name, own: &[SinkKey]) -> Team {
+        let keys = &file.keys;
         let matchers = file.matches.iter().filter_map(|entry| matcher(entry, self.problems)).collect();
-        let freshness = self.inherited.overlaid(&file.freshness, BoundSource::Team, self.problems);
-        let entries = file.notify.as_deref().or(self.defaults);
+        let freshness = self.inherited.overlaid(&keys.freshness, BoundSource::Team, self.problems);
+        let entries = keys.notify.as_deref().or(self.defaults.keys.notify.as_deref());
         let notify = match entries {
-            Some(entries) => entries.iter().map(|entry| self.rule(entry, &name)).collect(),
+            Some(entries) => self.rules(entries, &name, keys),
             None if !own.is_empty() => {
                 let names = own.iter().filter_map(|key| key.split_once('/'));
                 let names: Vec<String> = names.map(|(_, name)| name.to_owned()).collect();
-                self.rule_to(&name, &names)
+                self.rule_to(&name, &names, keys)
             }
-            None => self.rule_to(&name, &self.common_names()),
+            None => self.rule_to(&name, &self.common_names(), keys),
         };
         if entries.is_some_and(<[NotifyFile]>::is_empty) {
             let message = format!("team {} is told nothing: it has no `notify` entry", quoted(&name));
@@ -91,21 +90,46 @@ impl TeamResolver<'_, '_> {
                     .hint(format!("add [[teams.{name}.notify]], or leave `notify` out to tell all its sinks")),
             );
         }
-        Team { matchers, bounds: freshness.bounds, startup: freshness.startup, notify, ..Team::named(&name) }
+        let told =
+            Team { matchers, bounds: freshness.bounds, startup: freshness.startup, notify, ..Team::named(&name) };
+        self.paced(told, keys)
+    }
+
+    /// The team with what it, else `[defaults]`, says of when it is told.
+    fn paced(&mut self, team: Team, keys: &TeamKeys) -> Team {
+        let inherited = &self.defaults.keys;
+        let typed = keys.timezone.as_ref().or(inherited.timezone.as_ref());
+        let timezone = typed.and_then(|typed| zone(typed, self.problems)).unwrap_or(TimeZone::UTC);
+        let common = pacing(inherited, Pacing::default(), self.problems);
+        let follow = keys.follow.as_deref().or(inherited.follow.as_deref()).unwrap_or_default();
+        let steps = keys.escalate.as_deref().or(inherited.escalate.as_deref()).unwrap_or_default();
+        // What is planned for everyone is planned for those, too, who plan something of their own.
+        let planned = [inherited, keys].into_iter().filter_map(|keys| keys.maintenance.as_deref());
+        let planned = planned.flat_map(|entries| maintenance(entries, &timezone, self.problems)).collect();
+        Team {
+            follow: follow.iter().filter_map(|entry| matcher(entry, self.problems)).collect(),
+            pacing: pacing(keys, common, self.problems),
+            escalate: escalation(steps, &team.name, self.sinks, self.problems),
+            maintenance: planned,
+            timezone,
+            ..team
+        }
     }
 
     /// The one team of a file without teams: it is told through whatever there is.
     fn only_team(&mut self) -> Team {
         let name = Name::from(DEFAULT_TEAM);
-        let notify = match self.defaults {
-            Some(entries) => entries.iter().map(|entry| self.rule(entry, &name)).collect(),
+        let keys = TeamKeys::default();
+        let notify = match self.defaults.keys.notify.as_deref() {
+            Some(entries) => self.rules(entries, &name, &keys),
             None => {
                 let mut names = self.common_names();
                 names.extend(self.slack_from_env());
-                self.rule_to(&name, &names)
+                self.rule_to(&name, &names, &keys)
             }
         };
-        Team { notify, ..self.silent_default() }
+        let told = Team { notify, ..self.silent_default() };
+        self.paced(told, &keys)
     }
 
     /// The owner of what nobody claims, where other teams are named and it is not.
@@ -135,44 +159,28 @@ impl TeamResolver<'_, '_> {
     }
 
     /// One rule for critical and outcomes.
-    fn rule_to(&mut self, team: &Name, names: &[String]) -> Vec<NotifyRule> {
+    fn rule_to(&mut self, team: &Name, names: &[String], keys: &TeamKeys) -> Vec<NotifyRule> {
         let sinks = names.iter().filter_map(|name| self.sinks.find(team, name, self.problems)).collect();
-        vec![NotifyRule::to(sinks, NotifyFilter::default())]
+        let repeat_interval = self.repeat_interval(keys);
+        vec![NotifyRule { repeat_interval, ..NotifyRule::to(sinks, NotifyFilter::default()) }]
     }
 
-    /// One entry, as the team means it that has or inherits it.
-    fn rule(&mut self, entry: &NotifyFile, team: &Name) -> NotifyRule {
-        let mut sinks: Vec<SinkKey> = Vec::new();
-        for typed in entry.sinks.iter().flat_map(Spanned::get_ref) {
-            match self.sinks.find(team, typed.get_ref(), self.problems) {
-                Some(key) if sinks.contains(&key) => {}
-                Some(key) => sinks.push(key),
-                None => self.report_missing_sink(typed, team),
-            }
-        }
-        let labels = globs(&entry.labels, self.problems);
-        NotifyRule { labels, ..NotifyRule::to(sinks, filter(entry, self.problems)) }
+    fn rules(&mut self, entries: &[NotifyFile], team: &Name, keys: &TeamKeys) -> Vec<NotifyRule> {
+        let repeat = self.repeat_interval(keys);
+        entries.iter().map(|entry| rule(entry, team, repeat, self.sinks, self.problems)).collect()
     }
 
-    fn report_missing_sink(&mut self, typed: &Text, team: &Name) {
-        let name = typed.get_ref();
-        let names = self.sinks.names_for(team);
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let message = format!("team {} has no sink {}", quoted(team), quoted(name));
-        let hint = advise(name, &names, "define it under [sinks]; sinks that this team has");
-        self.problems.push(Problem::error(typed.span(), message).hint(hint).following());
+    fn repeat_interval(&self, keys: &TeamKeys) -> Option<std::time::Duration> {
+        repeat_interval(keys.repeat_interval.as_ref().or(self.defaults.keys.repeat_interval.as_ref()))
     }
 
     /// Entries of `[[defaults.notify]]` that no team inherits: still read, so that their mistakes
     /// are found, and said to be of no use.
-    fn unused_defaults(&mut self, file: &File<'_>) {
-        let Some(entries) = self.defaults else { return };
-        for entry in entries {
-            filter(entry, self.problems);
-            globs(&entry.labels, self.problems);
-        }
+    fn unused_defaults(&mut self) {
+        let Some(entries) = self.defaults.keys.notify.as_deref() else { return };
+        entries.iter().for_each(|entry| check_rule(entry, self.problems));
         let message = "nobody inherits `defaults.notify`: every team has its own `notify`";
-        let problem = Problem::warning(Some(file.defaults.notify_at.clone()), message);
+        let problem = Problem::warning(Some(self.defaults.notify_at.clone()), message);
         self.problems.push(problem.hint("take it out, or take a team's `notify` out"));
     }
 }
@@ -184,7 +192,8 @@ fn claims_all(team: &Team) -> bool {
     })
 }
 
-fn matcher(file: &MatchFile, problems: &mut Vec<Problem>) -> Option<RunMatcher> {
+/// What makes a run a team's, or is followed; it may not be empty.
+pub(super) fn matcher(file: &MatchFile, problems: &mut Vec<Problem>) -> Option<RunMatcher> {
     if file.is_empty {
         problems.push(
             Problem::error(file.at.clone(), "an empty match would claim every run")
@@ -196,7 +205,8 @@ fn matcher(file: &MatchFile, problems: &mut Vec<Problem>) -> Option<RunMatcher> 
     Some(RunMatcher { run, labels: globs(&file.labels, problems) })
 }
 
-fn globs(labels: &[(Text, Text)], problems: &mut Vec<Problem>) -> BTreeMap<String, GlobMatcher> {
+/// Globs by label.
+pub(super) fn globs(labels: &[(Text, Text)], problems: &mut Vec<Problem>) -> BTreeMap<String, GlobMatcher> {
     let read = |(key, value): &(Text, Text)| glob(value, problems).map(|glob| (key.get_ref().clone(), glob));
     labels.iter().filter_map(read).collect()
 }
@@ -214,43 +224,4 @@ fn glob(typed: &Text, problems: &mut Vec<Problem>) -> Option<GlobMatcher> {
             None
         }
     }
-}
-
-fn filter(entry: &NotifyFile, problems: &mut Vec<Problem>) -> NotifyFilter {
-    NotifyFilter {
-        health: entry.health.as_ref().and_then(|typed| health(typed, problems)),
-        checks: words(entry.checks.as_ref(), problems),
-        states: words(entry.states.as_ref(), problems),
-    }
-}
-
-fn health(typed: &Text, problems: &mut Vec<Problem>) -> Option<Health> {
-    match typed.get_ref().as_str() {
-        "warning" => Some(Health::Warning),
-        "critical" => Some(Health::Critical),
-        other => {
-            let is_known = Health::from_str(other).is_ok();
-            let message = if is_known { "nobody is told of health" } else { "unknown health" };
-            let message = format!("{message} {}", quoted(other));
-            let hint = advise(other, HEALTHS, "write the least that matters");
-            problems.push(Problem::error(typed.span(), message).hint(hint));
-            None
-        }
-    }
-}
-
-/// Words of a vocabulary; those it does not have are reported.
-fn words<W: FromStr<Err = UnknownWord>>(typed: Option<&Spanned<Vec<Text>>>, problems: &mut Vec<Problem>) -> Vec<W> {
-    let mut words = Vec::new();
-    for typed in typed.into_iter().flat_map(Spanned::get_ref) {
-        match W::from_str(typed.get_ref()) {
-            Ok(word) => words.push(word),
-            Err(error) => {
-                let message = format!("unknown {} {}", error.what, quoted(&error.word));
-                let hint = advise(&error.word, error.expected, "known ones");
-                problems.push(Problem::error(typed.span(), message).hint(hint));
-            }
-        }
-    }
-    words
 }

@@ -10,7 +10,7 @@ use super::fakes::{TYPES, environment};
 use super::*;
 use crate::domain::check::CheckKind;
 use crate::domain::freshness::{BoundSource, Bounds};
-use crate::domain::team::{DEFAULT_TEAM, NotifyFilter, claimant};
+use crate::domain::team::{DEFAULT_TEAM, NotifyFilter, Pacing, claimant};
 use crate::limits;
 
 fn resolved(text: &str, env: &Environment) -> Config {
@@ -141,6 +141,67 @@ fn bounds_come_from_the_nearest_level() {
     let defaults = "[defaults.freshness]\ndisconnected = \"50s\"\nstartup = \"2m\"\n[teams.a]\n";
     assert_eq!(bounds(defaults), (10, 25, 50, BoundSource::Team, 120));
     assert_eq!(bounds(&format!("{defaults}freshness.stale = \"5m\"")), (120, 300, 600, BoundSource::Team, 120));
+}
+
+#[test]
+fn a_team_has_what_it_says_else_what_everyone_has() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/good/alerting.toml");
+    let config = resolved(&fs::read_to_string(path).unwrap(), &environment());
+    let (vision, default) = (&config.teams[0], &config.teams[1]);
+    let s = Duration::from_secs;
+    let common = Pacing { hold_for: s(30), incidents_per_minute: 10, ..Pacing::default() };
+    assert_eq!(default.pacing, common);
+    let own = Pacing { hold_for: s(0), recover: s(60), flap_returns: u32::MAX, ..common };
+    assert_eq!(vision.pacing, own);
+    let zones = config.teams.iter().map(|team| team.timezone.iana_name().unwrap_or_default());
+    assert_eq!(zones.collect::<Vec<_>>(), ["America/New_York", "Europe/Berlin"]);
+    assert!(vision.follow[0].matches("shared-1", &BTreeMap::new()) && default.follow.is_empty());
+
+    assert_eq!(default.notify[0].repeat_interval, Some(s(2 * 3600)));
+    assert_eq!(vision.notify[0].repeat_interval, Some(s(3600)));
+    let quiet = vision.notify[0].quiet_hours.clone().unwrap();
+    let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+    // 2026-11-28 is a Saturday, and New York five hours behind.
+    assert_eq!(quiet.when.end(at("2026-11-29T03:00:00Z"), &vision.timezone), Some(at("2026-11-29T12:00:00Z")));
+    assert!(quiet.hold_critical && default.notify[0].quiet_hours.is_none());
+
+    let steps = |team: &Team| -> Vec<String> {
+        team.escalate.iter().map(|step| format!("{}: {}", step.after.as_secs() / 60, step.sinks.join("+"))).collect()
+    };
+    assert_eq!(steps(vision), ["15: pager+chat", "60: desktop"]);
+    assert_eq!(steps(default), ["30: pager"]);
+    assert_eq!(config.teams_of(&"pager".into()).count(), 2);
+
+    // What is planned for all comes first, at the hours of each team's own clocks.
+    let ends = |team: &Team, time: &str| team.maintenance.iter().find_map(|m| m.when.end(at(time), &team.timezone));
+    assert_eq!((vision.maintenance.len(), default.maintenance.len()), (2, 1));
+    assert_eq!(ends(default, "2026-11-29T02:00:00Z"), Some(at("2026-11-29T03:00:00Z")));
+    assert_eq!(ends(vision, "2026-11-29T02:00:00Z"), None);
+    assert_eq!(ends(vision, "2026-12-01T12:00:00Z"), Some(at("2026-12-01T17:00:00Z")));
+    assert_eq!(vision.maintenance[1].comment, "disks");
+    assert!(!vision.maintenance[1].runs[0].matches("cifar-2", &BTreeMap::new()));
+}
+
+#[test]
+fn without_a_word_open_incidents_are_told_again_after_four_hours() {
+    for text in ["", "[teams.default]\n", "[[teams.default.notify]]\nsinks = [\"terminal\"]\n"] {
+        let repeat = resolved(text, &environment()).teams[0].notify[0].repeat_interval;
+        assert_eq!(repeat, Some(Duration::from_secs(4 * 3600)), "{text}");
+    }
+    let off = resolved("[teams.default]\nrepeat_interval = \"off\"\n", &environment());
+    assert_eq!(off.teams[0].notify[0].repeat_interval, None);
+}
+
+#[test]
+fn a_fallback_is_a_sink_that_the_same_team_may_use() {
+    let text = format!(
+        "[sinks.chat]\n{SLACK}fallback = \"desktop\"\n[sinks.spare]\n{SLACK}[teams.default]\n\
+         [teams.a.sinks.chat]\n{SLACK}fallback = \"spare\"\n[teams.a.sinks.hook]\n{SLACK}fallback = \"chat\"\n"
+    );
+    let config = resolved(&text, &environment());
+    let fallbacks: Vec<String> = config.fallbacks().iter().map(|(sink, other)| format!("{sink} → {other}")).collect();
+    assert_eq!(fallbacks, ["a/chat → spare", "a/hook → a/chat", "chat → desktop"]);
+    assert!(config.sinks.contains_key("desktop"));
 }
 
 #[test]
