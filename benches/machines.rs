@@ -11,7 +11,7 @@ use runwatch::domain::event::EventBatch;
 use runwatch::domain::freshness::{BoundSource, Bounds};
 use runwatch::domain::health::{HealthMachine, HostIdentity};
 use runwatch::domain::intake::IntakeMachine;
-use runwatch::domain::routing::RoutingMachine;
+use runwatch::domain::routing::{RoutingMachine, SinkDirectory};
 use runwatch::domain::team::{DEFAULT_TEAM, NotifyFilter, NotifyRule, Team};
 use runwatch::ports::Entry;
 use runwatch::sources::formats::NativeFormat;
@@ -37,7 +37,7 @@ impl Machines {
             intake: IntakeMachine::new(teams.clone()),
             aggregate: AggregateMachine::new(identity.host.clone()),
             health: HealthMachine::new(identity, teams.clone(), Clock::System.now()),
-            routing: RoutingMachine::new(teams, None, "bench".to_owned(), 0),
+            routing: RoutingMachine::new(teams.clone(), SinkDirectory::of(&teams), None, "bench".to_owned(), 0),
         }
     }
 

@@ -40,7 +40,8 @@ impl Router {
 
     fn take(&mut self, change: RunChange, entry: &mut Entry) {
         telemetry::run_changed(&change.verdict.key.to_string(), change.verdict.attempt, change.verdict.state.as_str());
-        if self.machine.is_unrouted(&change.verdict.key.team, &change.labels) {
+        let key = &change.verdict.key;
+        if self.machine.is_unrouted(&key.team, &key.name, &change.labels) {
             self.unrouted.insert(change.run);
         } else {
             self.unrouted.remove(&change.run);
@@ -70,6 +71,9 @@ impl Router {
 fn add(effects: RoutingEffects, entry: &mut Entry) {
     entry.incidents.extend(effects.incidents);
     entry.deliveries.extend(effects.deliveries);
+    entry.settlements.extend(effects.settlements);
+    entry.notes.extend(effects.notes);
+    entry.silences.extend(effects.silences);
 }
 
 impl Actor for Router {
@@ -96,8 +100,12 @@ impl Handler<HealthChanged> for Router {
 impl Handler<DeliverySettled> for Router {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, message: DeliverySettled, _: &mut Context<Self>) -> Self::Result {
-        self.desk.write(Entry { settlements: vec![message.0], ..Entry::default() })
+    fn handle(&mut self, message: DeliverySettled, ctx: &mut Context<Self>) -> Self::Result {
+        let mut entry = Entry::default();
+        add(self.machine.on_settled(&message.0, self.clock.now()), &mut entry);
+        entry.settlements.push(message.0);
+        self.rearm(ctx);
+        self.desk.write(entry)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::domain::aggregate::AggregateMachine;
 use crate::domain::health::{HealthEffects, HealthMachine};
 use crate::domain::intake::IntakeMachine;
 use crate::domain::names::RunId;
-use crate::domain::routing::RoutingMachine;
+use crate::domain::routing::{RoutingMachine, SinkDirectory};
 use crate::domain::team::SinkKey;
 use crate::domain::time::Now;
 use crate::limits::OUTBOX_PER_SINK_MAX;
@@ -148,6 +148,7 @@ impl Machines {
         let mut health = HealthMachine::new(parts.identity.clone(), parts.teams.clone(), now);
         let mut routing = RoutingMachine::new(
             parts.teams.clone(),
+            SinkDirectory { known: parts.sinks.iter().map(|sink| sink.key.clone()).collect(), ..Default::default() },
             parts.external_url.clone(),
             recovered.name.clone(),
             recovered.last_incident,
@@ -160,11 +161,14 @@ impl Machines {
             let open = verdict.is_none_or(|verdict| verdict.ended_at.is_none());
             intake.take_up(id, facts, open, now);
             aggregate.restore(id, facts.clone(), open, now);
-            if routing.is_unrouted(&facts.key.team, &facts.labels) {
+            if routing.is_unrouted(&facts.key.team, &facts.key.name, &facts.labels) {
                 unrouted.insert(id);
             }
             let effects = health.restore(id, facts, verdict, now);
             first.extend(effects);
+        }
+        for silence in &recovered.silences {
+            routing.restore_silence(silence.clone());
         }
         for incident in &recovered.incidents {
             routing.restore(incident.clone(), now);

@@ -1,9 +1,10 @@
 //! The incident: what people are told of. At most one is open per run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use runwatch_plugin::{RunState, Severity};
+use runwatch_plugin::{Notification, RunState, Severity};
 
 use super::check::Alert;
 use super::names::{Name, RunKey};
@@ -42,9 +43,17 @@ pub struct Incident {
     pub has_news: bool,
     /// Attempts that ended badly while it was open.
     pub falls: u32,
+    /// The attempt that ended badly last; 0 before any did.
+    pub fallen: u32,
     /// When it, or the incident before it, came back after it had gone: newest last.
     pub returns: Vec<Timestamp>,
-    /// When a sink first took a word of it.
+    /// Since when all has been well, while it is still to be seen whether it stays so.
+    pub calm_since: Option<Timestamp>,
+    /// What it is told by: everything but whom, when and why.
+    pub page: Option<Arc<Notification>>,
+    /// When it was first told at its present severity.
+    pub first_told_at: Option<Timestamp>,
+    /// When a sink first took a word of it at its present severity.
     pub delivered_at: Option<Timestamp>,
     /// Steps of escalation that were taken: the team, and the step's place in its list.
     pub escalated: BTreeSet<(Name, u32)>,
@@ -84,7 +93,11 @@ impl Incident {
             owed: BTreeSet::new(),
             has_news: false,
             falls: 0,
+            fallen: 0,
             returns: Vec::new(),
+            calm_since: None,
+            page: None,
+            first_told_at: None,
             delivered_at: None,
             escalated: BTreeSet::new(),
             acknowledged: None,

@@ -210,7 +210,7 @@ impl State {
         for incident in incidents {
             let fresh = self.seq();
             let seq = *self.incident_seq.entry(incident.id.clone()).or_insert(fresh);
-            self.incidents.insert(seq, incident);
+            self.incidents.insert(seq, rows::storable_incident(incident));
         }
         for delivery in deliveries {
             self.insert(rows::storable(delivery));

@@ -87,7 +87,7 @@ fn insert_transition(tx: &Transaction<'_>, run: &RunKey, attempt: u32, transitio
 }
 
 fn upsert_incident(tx: &Transaction<'_>, incident: &Incident) -> Result<(), Failure> {
-    let body = rows::write_incident(incident.clone())?;
+    let body = rows::write_incident(rows::storable_incident(incident.clone()))?;
     tx.prepare_cached(
         "INSERT INTO incidents (id, team, run, opened_us, changed_us, closed_us, body)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)

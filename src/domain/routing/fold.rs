@@ -30,6 +30,8 @@ pub(super) struct News {
     pub(super) severity: Severity,
     /// The attempt ended with it, and people must look.
     pub(super) ended_badly: bool,
+    /// An attempt before it ended like that, and there was no progress since.
+    pub(super) again: bool,
     /// It holds alerts that were not told of.
     pub(super) more: bool,
 }
@@ -38,12 +40,14 @@ pub(super) struct News {
 pub(super) fn telling(change: &RunChange, open: &OpenIncident, news: News) -> Telling {
     let worse = news.fresh || news.severity > open.incident.severity;
     match step(change) {
-        FoldStep::Opens => Telling::Now(Kind::Firing),
         _ if worse => Telling::Now(Kind::Firing),
+        FoldStep::Opens | FoldStep::Closes if news.again => Telling::Later,
+        FoldStep::Opens => Telling::Now(Kind::Firing),
         FoldStep::Closes => Telling::Now(Kind::Update),
         FoldStep::Within => Telling::Folded,
+        FoldStep::None if news.ended_badly && news.again => Telling::Later,
         FoldStep::None if news.ended_badly => Telling::Now(Kind::Firing),
-        FoldStep::None if news.more && !open.incident.fatal => Telling::Later,
+        FoldStep::None if news.more && (news.again || !open.incident.fatal) => Telling::Later,
         FoldStep::None => Telling::Nothing,
     }
 }

@@ -1,36 +1,101 @@
 //! Who is told of what: every notify entry that matches applies, each sink once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use runwatch_plugin::{Health, RunState, Severity};
+use jiff::Timestamp;
+use runwatch_plugin::{Health, Kind, RunState, Severity};
 
 use crate::domain::check::CheckKind;
+use crate::domain::incident::Recipient;
 use crate::domain::names::Name;
-use crate::domain::team::{NotifyFilter, SinkKey, Team, labels_match};
+use crate::domain::team::{DEFAULT_TEAM, NotifyFilter, NotifyRule, Team, labels_match};
 
 /// What is to be told, as far as routing looks at it.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Told<'c> {
+    pub(super) owner: &'c str,
+    pub(super) run: &'c str,
+    pub(super) kind: Kind,
     pub(super) severity: Severity,
     pub(super) check: CheckKind,
     pub(super) state: RunState,
-    pub(super) ended: bool,
     pub(super) labels: &'c BTreeMap<String, String>,
 }
 
-/// The owner's sinks that are told.
-pub(super) fn of(teams: &[Team], owner: &str, told: &Told<'_>) -> BTreeSet<(Name, SinkKey)> {
-    let owners = teams.iter().filter(|team| &*team.name == owner);
-    owners
-        .flat_map(|team| team.notify.iter().map(move |rule| (team, rule)))
-        .filter(|(_, rule)| labels_match(&rule.labels, told.labels) && takes(&rule.filter, told))
-        .flat_map(|(team, rule)| rule.sinks.iter().map(move |sink| (team.name.clone(), sink.clone())))
-        .collect()
+/// Why and how a recipient is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Route {
+    /// The entry that says so, in words.
+    pub(super) by: String,
+    /// When it is told again.
+    pub(super) repeat: Option<Duration>,
+    /// Until when its hours are quiet for this.
+    pub(super) quiet_until: Option<Timestamp>,
 }
 
-/// Whether no entry of the owner could ever tell of such a run.
-pub(super) fn is_unrouted(teams: &[Team], owner: &str, labels: &BTreeMap<String, String>) -> bool {
-    let mut rules = teams.iter().filter(|team| &*team.name == owner).flat_map(|team| &team.notify);
+/// The sinks that are told: the owner's and those of teams that follow the run. A sink that several
+/// entries name is told once, as early and as often as any of them says.
+pub(super) fn routes(teams: &[Team], told: &Told<'_>, at: Timestamp) -> BTreeMap<Recipient, Route> {
+    let mut routes: BTreeMap<Recipient, Route> = BTreeMap::new();
+    for team in audience(teams, told.owner, told.run, told.labels) {
+        for (number, rule) in (1..).zip(&team.notify) {
+            if !labels_match(&rule.labels, told.labels) || !takes(&rule.filter, told) {
+                continue;
+            }
+            let route = Route {
+                by: format!("entry {number} of team {}{}", team.name, words(&rule.filter)),
+                repeat: rule.repeat_interval,
+                quiet_until: quiet_until(rule, team, told, at),
+            };
+            for sink in &rule.sinks {
+                let recipient = (team.name.clone(), sink.clone());
+                routes.entry(recipient).and_modify(|known| known.join(&route)).or_insert_with(|| route.clone());
+            }
+        }
+    }
+    routes
+}
+
+/// The owner, and the teams that follow the run. What a team owned that is no more is the default team's.
+pub(super) fn audience<'t>(
+    teams: &'t [Team],
+    owner: &'t str,
+    run: &'t str,
+    labels: &'t BTreeMap<String, String>,
+) -> impl Iterator<Item = &'t Team> {
+    let owner = if teams.iter().any(|team| &*team.name == owner) { owner } else { DEFAULT_TEAM };
+    let follows = move |team: &Team| team.follow.iter().any(|matcher| matcher.matches(run, labels));
+    teams.iter().filter(move |team| &*team.name == owner || follows(team))
+}
+
+/// Whether no entry of anybody could ever tell of such a run.
+pub(super) fn is_unrouted(teams: &[Team], owner: &str, run: &str, labels: &BTreeMap<String, String>) -> bool {
+    let mut rules = audience(teams, owner, run, labels).flat_map(|team| &team.notify);
     !rules.any(|rule| labels_match(&rule.labels, labels) && !rule.sinks.is_empty())
+}
+
+/// Until when the entry's quiet hours hold it: warnings, outcomes and reminders wait, critical ones
+/// where the entry says so.
+fn quiet_until(rule: &NotifyRule, team: &Team, told: &Told<'_>, at: Timestamp) -> Option<Timestamp> {
+    let quiet = rule.quiet_hours.as_ref()?;
+    let waits = told.severity < Severity::Critical || told.kind == Kind::Reminder || quiet.hold_critical;
+    if waits { quiet.when.end(at, &team.timezone) } else { None }
+}
+
+impl Route {
+    fn join(&mut self, other: &Route) {
+        self.repeat = [self.repeat, other.repeat].into_iter().flatten().min();
+        self.quiet_until = match (self.quiet_until, other.quiet_until) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            _ => None,
+        };
+    }
+
+    /// Of somebody who is told because he was told before.
+    pub(super) fn of_told() -> Route {
+        Route { by: "was told before".to_owned(), repeat: None, quiet_until: None }
+    }
 }
 
 /// Whether the filter takes it: all that is given must hold; nothing given means critical, and outcomes.
@@ -39,20 +104,46 @@ fn takes(filter: &NotifyFilter, told: &Told<'_>) -> bool {
         Some(Health::Critical) => told.severity == Severity::Critical,
         Some(Health::Warning) => told.severity >= Severity::Warning,
         Some(Health::Healthy | Health::Unknown) => true,
-        None => filter != &NotifyFilter::default() || told.severity == Severity::Critical || told.ended,
+        None => filter != &NotifyFilter::default() || told.severity == Severity::Critical || told.state.is_end(),
     };
     least
         && (filter.checks.is_empty() || filter.checks.contains(&told.check))
         && (filter.states.is_empty() || filter.states.contains(&told.state))
 }
 
+/// What an entry takes, in words: ` (health at least critical, states finished)`.
+fn words(filter: &NotifyFilter) -> String {
+    let mut parts = Vec::new();
+    if let Some(health) = filter.health {
+        parts.push(format!("health at least {health}"));
+    }
+    if !filter.checks.is_empty() {
+        let checks: Vec<&str> = filter.checks.iter().map(|check| check.as_str()).collect();
+        parts.push(format!("checks {}", checks.join(", ")));
+    }
+    if !filter.states.is_empty() {
+        let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
+        parts.push(format!("states {}", states.join(", ")));
+    }
+    if parts.is_empty() { " (critical and outcomes)".to_owned() } else { format!(" ({})", parts.join("; ")) }
+}
+
+/// The team of this name.
+pub(super) fn team_of<'t>(teams: &'t [Team], name: &Name) -> Option<&'t Team> {
+    teams.iter().find(|team| team.name == *name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::calendar::Window;
+    use crate::domain::team::{QuietHours, RunMatcher};
+
+    static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
 
     fn told(severity: Severity, state: RunState) -> Told<'static> {
-        static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
-        Told { severity, check: CheckKind::Freshness, state, ended: state.is_end(), labels: &NO_LABELS }
+        let check = CheckKind::Freshness;
+        Told { owner: "lab", run: "ppo", kind: Kind::Firing, severity, check, state, labels: &NO_LABELS }
     }
 
     #[test]
@@ -84,5 +175,45 @@ mod tests {
         let states = NotifyFilter { states: vec![RunState::Finished], ..NotifyFilter::default() };
         assert!(takes(&states, &told(Severity::Info, RunState::Finished)));
         assert!(!takes(&states, &told(Severity::Critical, RunState::Killed)));
+    }
+
+    #[test]
+    fn a_sink_of_several_entries_is_told_once_as_early_and_often_as_any_says() {
+        let hour = Duration::from_secs(3600);
+        let when = Window::Once { from: Timestamp::UNIX_EPOCH, to: Timestamp::from_second(100).unwrap() };
+        let quiet_hours = Some(QuietHours { when, hold_critical: true });
+        let entry = |repeat, quiet_hours| NotifyRule {
+            repeat_interval: Some(repeat),
+            quiet_hours,
+            ..NotifyRule::to(vec!["slack".into()], NotifyFilter::default())
+        };
+        let notify = vec![entry(hour * 4, quiet_hours.clone()), entry(hour, quiet_hours)];
+        let mut teams = [Team { notify, ..Team::named("lab") }];
+        let routes_of = |teams: &[Team]| {
+            routes(teams, &told(Severity::Critical, RunState::Hung), Timestamp::from_second(50).unwrap())
+        };
+        let found = routes_of(&teams);
+        let route = found.get(&("lab".into(), "slack".into())).unwrap();
+        assert_eq!((found.len(), route.repeat), (1, Some(hour)));
+        assert_eq!(route.quiet_until, Timestamp::from_second(100).ok());
+        teams[0].notify[0].quiet_hours = None;
+        assert_eq!(routes_of(&teams).values().next().unwrap().quiet_until, None);
+    }
+
+    #[test]
+    fn who_follows_is_told_and_owns_nothing() {
+        let rule = || vec![NotifyRule::to(vec!["slack".into()], NotifyFilter::default())];
+        let matcher =
+            RunMatcher { run: Some(globset::Glob::new("ppo*").unwrap().compile_matcher()), ..Default::default() };
+        let teams = [
+            Team { notify: rule(), ..Team::named("lab") },
+            Team { notify: rule(), follow: vec![matcher], ..Team::named("ops") },
+            Team { notify: rule(), ..Team::named("other") },
+        ];
+        let found = routes(&teams, &told(Severity::Critical, RunState::Hung), Timestamp::UNIX_EPOCH);
+        let names: Vec<&str> = found.keys().map(|(team, _)| &**team).collect();
+        assert_eq!(names, ["lab", "ops"]);
+        assert!(is_unrouted(&teams[2..], "gone", "ppo", &NO_LABELS));
+        assert!(!is_unrouted(&teams, "gone", "ppo", &NO_LABELS), "whoever follows is told");
     }
 }

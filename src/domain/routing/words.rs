@@ -100,30 +100,70 @@ pub(super) fn summary(change: &RunChange, cause: &Cause) -> String {
     }
 }
 
-/// One sentence on an incident that took more in.
-pub(super) fn update(change: &RunChange, incident: &Incident, news: usize) -> String {
-    let total = change.story.alerts.max(incident.alerts.len());
+/// One sentence on an incident that took more in: `total` alerts are open.
+pub(super) fn update(run: &str, incident: &Incident, news: usize, total: usize) -> String {
+    let total = total.max(incident.alerts.len());
     let first = incident.alerts.first().map(|alert| format!(", the worst: {}", alert.reason)).unwrap_or_default();
     let more = if news == 1 { "1 more alert".to_owned() } else { format!("{news} more alerts") };
-    format!("{} has {more}, {total} in all{first}", change.verdict.key.name)
+    format!("{run} has {more}, {total} in all{first}")
 }
 
-/// One sentence on an incident that is over.
-pub(super) fn resolved(change: &RunChange, incident: &Incident, told: RunState, because: &str) -> String {
+/// One sentence on a run whose attempts end one like the other.
+pub(super) fn crash_loop(change: &RunChange, restarts: u32, last: &str) -> String {
     let run = &change.verdict.key.name;
-    let lasted = incident.closed_at.unwrap_or(change.at.utc).duration_since(incident.opened_at);
-    let lasted = format_runtime(Duration::try_from(lasted).unwrap_or_default(), true);
+    let since = change.story.step.map(|step| format!(" since step {step}")).unwrap_or_default();
+    let restarts = if restarts == 1 { "1 restart".to_owned() } else { format!("{restarts} restarts") };
+    format!("{run} is in a crash loop: {restarts}, no progress{since}; the last: {last}")
+}
+
+/// Behind the sentence on something that came back again and again.
+pub(super) const COMES_AND_GOES: &str = "; it comes and goes, so that its end is told once it stays well";
+
+/// One sentence on an incident that is still open.
+pub(super) fn reminder(page: &Notification, incident: &Incident, now: Timestamp) -> String {
+    let state = page.state.as_str().replace('_', " ");
+    format!("{} is still {state} after {}: {}", page.run.id, span(incident.opened_at, now), incident.summary)
+}
+
+/// One sentence on an incident that nobody took up.
+pub(super) fn escalation(page: &Notification, incident: &Incident, now: Timestamp) -> String {
+    let told = incident.delivered_at.or(incident.first_told_at).unwrap_or(incident.opened_at);
+    let nobody = if incident.delivered_at.is_some() { "nobody acknowledged it" } else { "no sink took the word of it" };
+    format!("{} needs somebody: {nobody} for {}: {}", page.run.id, span(told, now), incident.summary)
+}
+
+/// One sentence on an incident that is over: `now` is how the run is.
+pub(super) fn resolved(now: &RunNow<'_>, incident: &Incident, told: RunState, because: &str, at: Timestamp) -> String {
+    let run = now.run;
+    let lasted = span(incident.opened_at, at);
     let was = told.to_string().replace('_', " ");
-    let over = matches!(change.verdict.state, RunState::Superseded | RunState::Cancelled | RunState::Preempted);
+    let over = matches!(now.state, RunState::Superseded | RunState::Cancelled | RunState::Preempted);
     match told {
         _ if incident.fatal => format!("{run} {because}; it was {was} {lasted} ago"),
-        _ if over => format!("{run} attempt {} is over: {because} (it was {was})", change.verdict.attempt),
+        _ if over => format!("{run} attempt {} is over: {because} (it was {was})", now.attempt),
         // It was not the run as a whole that was unwell.
         RunState::Running | RunState::Waiting | RunState::Paused => {
             format!("{run} is well again after {lasted}: {because}")
         }
         _ => format!("{run} is well again after {lasted}: {because} (it was {was})"),
     }
+}
+
+/// A run as it is when its incident ends.
+pub(super) struct RunNow<'a> {
+    pub(super) run: &'a str,
+    pub(super) attempt: u32,
+    pub(super) state: RunState,
+}
+
+impl<'a> RunNow<'a> {
+    pub(super) fn of(page: &'a Notification) -> RunNow<'a> {
+        RunNow { run: &page.run.id, attempt: page.run.attempt, state: page.state }
+    }
+}
+
+fn span(from: Timestamp, to: Timestamp) -> String {
+    format_runtime(Duration::try_from(to.duration_since(from)).unwrap_or_default(), true)
 }
 
 fn of_check(change: &RunChange, cause: &Cause, at_step: &str) -> String {

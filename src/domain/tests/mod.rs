@@ -29,7 +29,7 @@ use super::health::{HealthEffects, HealthMachine, HostIdentity};
 use super::intake::IntakeMachine;
 use super::liveness::{Exit, Sighting};
 use super::names::{Name, RunId};
-use super::routing::{RoutingEffects, RoutingMachine};
+use super::routing::{RoutingEffects, RoutingMachine, SinkDirectory};
 use super::run::{RunFacts, RunVerdict};
 use super::status::{RunView, Shares, fold};
 use super::team::{NotifyFilter, NotifyRule, Team};
@@ -79,7 +79,7 @@ impl Night {
             intake: IntakeMachine::new(teams.clone()).on_host("here".into()),
             aggregate: AggregateMachine::new("here".into()),
             health: HealthMachine::new(identity(), teams.clone(), now_at(0)),
-            routing: RoutingMachine::new(teams.clone(), None, "k3f9xa".into(), 0),
+            routing: RoutingMachine::new(teams.clone(), SinkDirectory::of(&teams), None, "k3f9xa".into(), 0),
             teams,
             changes: Vec::new(),
             told: Vec::new(),
@@ -220,7 +220,8 @@ impl Night {
         self.intake = IntakeMachine::new(self.teams.clone()).on_host("here".into());
         self.aggregate = AggregateMachine::new("here".into());
         self.health = HealthMachine::new(identity(), self.teams.clone(), self.now());
-        self.routing = RoutingMachine::new(self.teams.clone(), None, "k3f9xa".into(), 1);
+        self.routing =
+            RoutingMachine::new(self.teams.clone(), SinkDirectory::of(&self.teams), None, "k3f9xa".into(), 1);
         self.watch.clear();
         for incident in incidents {
             self.routing.restore(incident, self.now());

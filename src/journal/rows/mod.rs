@@ -55,7 +55,15 @@ struct IncidentRow {
     #[serde(default)]
     falls: u32,
     #[serde(default)]
+    fallen: u32,
+    #[serde(default)]
     returns: Vec<Timestamp>,
+    #[serde(default)]
+    calm_since: Option<Timestamp>,
+    #[serde(default)]
+    page: Option<Notification>,
+    #[serde(default)]
+    first_told_at: Option<Timestamp>,
     #[serde(default)]
     delivered_at: Option<Timestamp>,
     #[serde(default)]
@@ -138,7 +146,11 @@ pub(super) fn write_incident(incident: Incident) -> Result<String, Bad> {
         owed: incident.owed.into_iter().map(NameRow::from).collect(),
         has_news: incident.has_news,
         falls: incident.falls,
+        fallen: incident.fallen,
         returns: incident.returns,
+        calm_since: incident.calm_since,
+        page: incident.page.map(Arc::unwrap_or_clone),
+        first_told_at: incident.first_told_at,
         delivered_at: incident.delivered_at,
         escalated: incident.escalated.into_iter().map(|(team, step)| (team.into(), step)).collect(),
         acknowledged: incident.acknowledged.each(),
@@ -168,7 +180,11 @@ pub(super) fn read_incident(body: &[u8]) -> Result<Incident, Bad> {
         owed: row.owed.into_iter().map(Into::into).collect(),
         has_news: row.has_news,
         falls: row.falls,
+        fallen: row.fallen,
         returns: row.returns,
+        calm_since: row.calm_since,
+        page: row.page.map(Arc::new),
+        first_told_at: row.first_told_at,
         delivered_at: row.delivered_at,
         escalated: row.escalated.into_iter().map(|(team, step)| (team.into(), step)).collect(),
         acknowledged: row.acknowledged.each(),
@@ -205,15 +221,24 @@ pub(super) fn read_delivery(body: &[u8], attempts: u32) -> Result<Delivery, Bad>
     })
 }
 
-/// The delivery as it can be read back. Evidence nested deeper than the JSON reader goes becomes
-/// its own text, and a lateness that is no number becomes 0 (each attempt counts it anew): an
-/// alarm is not lost over what it carries.
+/// The delivery as it can be read back.
 pub(super) fn storable(delivery: Delivery) -> Delivery {
-    let deep = delivery.notification.evidence.last_event.as_ref().is_some_and(|value| is_deep(value, 0));
-    if !deep && delivery.notification.delivery.late_by_s.is_finite() {
-        return delivery;
+    Delivery { notification: storable_notification(delivery.notification), ..delivery }
+}
+
+/// The incident as it can be read back.
+pub(super) fn storable_incident(incident: Incident) -> Incident {
+    Incident { page: incident.page.map(storable_notification), ..incident }
+}
+
+/// Evidence nested deeper than the JSON reader goes becomes its own text, and a lateness that is no
+/// number becomes 0 (each attempt counts it anew): an alarm is not lost over what it carries.
+fn storable_notification(notification: Arc<Notification>) -> Arc<Notification> {
+    let deep = notification.evidence.last_event.as_ref().is_some_and(|value| is_deep(value, 0));
+    if !deep && notification.delivery.late_by_s.is_finite() {
+        return notification;
     }
-    let mut notification = Arc::unwrap_or_clone(delivery.notification);
+    let mut notification = Arc::unwrap_or_clone(notification);
     if !notification.delivery.late_by_s.is_finite() {
         notification.delivery.late_by_s = 0.0;
     }
@@ -221,7 +246,7 @@ pub(super) fn storable(delivery: Delivery) -> Delivery {
         let text = notification.evidence.last_event.map(|value| Value::String(value.to_string()));
         notification.evidence.last_event = text;
     }
-    Delivery { notification: Arc::new(notification), ..delivery }
+    Arc::new(notification)
 }
 
 fn is_deep(value: &Value, depth: usize) -> bool {

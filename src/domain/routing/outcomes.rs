@@ -1,0 +1,76 @@
+//! Outcomes that are no incident: finished, cancelled.
+
+use jiff::Timestamp;
+use runwatch_plugin::{Kind, RunState, Severity};
+
+use super::cause::cause_of;
+use super::recipients::{self, Route, Told};
+use super::telling::delivery;
+use super::{Occasion, RoutingEffects, RoutingMachine, words};
+use crate::domain::change::RunChange;
+use crate::domain::delivery::{Hold, HoldReason};
+use crate::domain::incident::Recipient;
+use crate::domain::ledger::{Note, NoteKind};
+
+impl RoutingMachine {
+    /// Tells an outcome that is no incident.
+    pub(super) fn tell_outcome(&self, change: &RunChange, state: RunState, effects: &mut RoutingEffects) {
+        let verdict = &change.verdict;
+        let (key, at) = (&verdict.key, change.at.utc);
+        let stem = format!("{key}#{}/{state}", verdict.attempt);
+        let id = format!("{}-o{:016x}", self.name, fnv1a(stem.as_bytes()));
+        let occasion = Occasion { kind: Kind::Info, cause: cause_of(change), change, now: change.at };
+        let told = Told {
+            owner: &key.team,
+            run: &key.name,
+            kind: Kind::Info,
+            severity: Severity::Info,
+            check: occasion.cause.check,
+            state: verdict.state,
+            labels: &change.labels,
+        };
+        for (recipient, route) in recipients::routes(&self.teams, &told, at) {
+            let suppression = self
+                .silenced(key, occasion.cause.check.as_str(), &change.labels, at)
+                .or_else(|| self.in_maintenance(&recipient.0, &key.name, &change.labels, at));
+            if let Some(suppression) = suppression {
+                effects.notes.push(note(change, &recipient, None, NoteKind::Withheld, suppression.why));
+                continue;
+            }
+            let notification = words::notification(&id, &recipient.0, None, &occasion, self.external_url.as_deref());
+            let hold = route.quiet_until.map(|until| Hold { until, why: HoldReason::QuietHours });
+            let host = verdict.process.as_ref().map(|process| process.host.clone());
+            let (what, said) = words_of(&route, hold.as_ref().map(|hold| hold.until));
+            let delivery = delivery(&id, &recipient.1, notification, at, hold, host);
+            effects.notes.push(note(change, &recipient, Some(&delivery.id), what, said));
+            if !effects.deliveries.iter().any(|known| known.id == delivery.id) {
+                effects.deliveries.push(delivery);
+            }
+        }
+    }
+}
+
+fn words_of(route: &Route, held: Option<Timestamp>) -> (NoteKind, String) {
+    match held {
+        None => (NoteKind::Sent, format!("info: {}", route.by)),
+        Some(until) => (NoteKind::Held, format!("info: quiet hours until {until}; {}", route.by)),
+    }
+}
+
+fn note(change: &RunChange, (team, sink): &Recipient, delivery: Option<&str>, what: NoteKind, said: String) -> Note {
+    Note {
+        at: change.at.utc,
+        what,
+        incident: None,
+        run: Some(change.verdict.key.clone()),
+        team: Some(team.clone()),
+        sink: Some(sink.clone()),
+        delivery: delivery.map(str::to_owned),
+        said,
+    }
+}
+
+/// FNV-1a, 64 bits: short ids for outcomes, the same in every life of the engine.
+pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}

@@ -1,0 +1,332 @@
+//! Sinks that take nothing: an incident of their own, and what they were to tell goes another way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use runwatch_plugin::{
+    DeliveryNote, Evidence, Health, Kind, Links, Notification, RunRef, RunState, Severity, Subject, VERSION,
+};
+
+use super::directory::named;
+use super::open::OpenIncident;
+use super::recipients::{Route, routes, team_of};
+use super::telling::{Routes, delivery, told_of};
+use super::{RoutingEffects, RoutingMachine, note};
+use crate::domain::check::{Alert, CheckKind};
+use crate::domain::delivery::{AttemptOutcome, Delivery, Settlement, SinkCondition};
+use crate::domain::incident::{self, Incident};
+use crate::domain::ledger::{Note, NoteKind};
+use crate::domain::names::{Name, RunKey};
+use crate::domain::team::{SinkKey, Team};
+use crate::domain::time::Now;
+
+/// The name an incident of a sink has in place of a run's.
+const OF_SINK: &str = "runwatch: sink ";
+
+/// The sink that an incident is of.
+pub(super) fn sink_of(run: &RunKey) -> Option<&str> {
+    run.name.strip_prefix(OF_SINK)
+}
+
+impl RoutingMachine {
+    /// A sink does not take what it is sent, or takes it again.
+    pub fn on_sink_condition(&mut self, sink: &SinkKey, condition: SinkCondition, now: Now) -> RoutingEffects {
+        let mut effects = RoutingEffects::default();
+        let (since, reason, parked) = match &condition {
+            SinkCondition::Working => {
+                self.sinks.troubled.remove(sink);
+                self.sink_is_back(sink, now, &mut effects);
+                return effects;
+            }
+            SinkCondition::Down { since, reason } => (*since, reason.clone(), false),
+            SinkCondition::Parked { since, reason } => (*since, reason.clone(), true),
+        };
+        self.sinks.troubled.insert(sink.clone(), condition);
+        let users: Vec<Name> =
+            self.teams.iter().filter(|team| named(team).any(|one| one == sink)).map(|team| team.name.clone()).collect();
+        for team in users {
+            self.sink_is_down(sink, &team, (since, &reason, parked), now, &mut effects);
+        }
+        effects
+    }
+
+    fn sink_is_down(
+        &mut self,
+        sink: &SinkKey,
+        team: &Name,
+        (since, reason, parked): (Timestamp, &str, bool),
+        now: Now,
+        effects: &mut RoutingEffects,
+    ) {
+        let run = RunKey { team: team.clone(), name: format!("{OF_SINK}{sink}").into() };
+        if self.open.contains_key(&run) {
+            return;
+        }
+        let severity = team_of(&self.teams, team).map_or(Severity::Warning, |team| self.loss_of(sink, team));
+        self.last_incident += 1;
+        let id = format!("{}-{}", self.name, self.last_incident);
+        let incident = Incident::opened(id, run, 1, now.utc, severity, RunState::Lost);
+        let mut open = OpenIncident::new(incident, now);
+        let health = if severity == Severity::Critical { Health::Critical } else { Health::Warning };
+        let subject = Subject::default();
+        let alert = Alert { check: CheckKind::Sink, subject, health, since, reason: reason.to_owned(), member: None };
+        open.incident.summary = if parked {
+            format!("sink {sink} of team {team} refuses everything: {reason}")
+        } else {
+            format!("sink {sink} of team {team} takes nothing: {reason}")
+        };
+        open.incident.page = Some(Arc::new(page(&open.incident, &alert, sink, parked, now.utc)));
+        open.incident.alerts = vec![alert];
+        open.total = 1;
+        effects.notes.push(Note {
+            team: Some(team.clone()),
+            sink: Some(sink.clone()),
+            ..note(&open.incident, NoteKind::Sink, now.utc, open.incident.summary.clone())
+        });
+        self.tell(&mut open, Kind::Firing, now, effects);
+        self.arm(&mut open, now);
+        effects.incidents.push(open.incident.clone());
+        self.open.insert(open.incident.run.clone(), open);
+    }
+
+    /// How bad the loss of a sink is for a team: critical where something critical reaches nobody now.
+    fn loss_of(&self, sink: &SinkKey, team: &Team) -> Severity {
+        let takes_critical =
+            |rule: &&crate::domain::team::NotifyRule| rule.filter.states.is_empty() && rule.sinks.contains(sink);
+        let covered = |other: &SinkKey| other != sink && self.sinks.works(other);
+        let elsewhere = self.sinks.fallback(sink).is_some();
+        let alone = |rule: &crate::domain::team::NotifyRule| !rule.sinks.iter().any(covered);
+        let lost = team.notify.iter().filter(takes_critical).any(alone);
+        if lost && !elsewhere { Severity::Critical } else { Severity::Warning }
+    }
+
+    /// Who hears of a sink's trouble: whom the team's entries name, without the sink; in what must not
+    /// go unheard, somebody in any case.
+    pub(super) fn routes_beside(&self, incident: &Incident, page: &Notification, sink: &str, at: Timestamp) -> Routes {
+        let team = &incident.run.team;
+        let told = told_of(&incident.run, page, page.kind, incident.severity);
+        let mut routes: Routes = routes(&self.teams, &told, at);
+        routes.retain(|(_, other), _| &**other != sink && self.sinks.works(other));
+        if routes.is_empty() && incident.severity == Severity::Critical {
+            let instead = self.sinks.instead_of(&sink.into(), team_of(&self.teams, team));
+            let by = format!("in place of sink {sink}");
+            let route = |sink| ((team.clone(), sink), Route { by: by.clone(), repeat: None, quiet_until: None });
+            routes.extend(instead.map(route));
+        }
+        routes
+    }
+
+    fn sink_is_back(&mut self, sink: &SinkKey, now: Now, effects: &mut RoutingEffects) {
+        let of = |open: &&OpenIncident| sink_of(&open.incident.run) == Some(&**sink);
+        let runs: Vec<RunKey> = self.open.values().filter(of).map(|open| open.incident.run.clone()).collect();
+        for run in runs {
+            let Some(mut open) = self.open.remove(&run) else { continue };
+            let said = "it takes messages again".to_owned();
+            effects
+                .notes
+                .push(Note { sink: Some(sink.clone()), ..note(&open.incident, NoteKind::Sink, now.utc, said.clone()) });
+            if let Some(page) = open.incident.page.take() {
+                let mut page = Arc::unwrap_or_clone(page);
+                page.reason = said;
+                page.next = "nothing to do; what waited for it is on its way".to_owned();
+                (page.from, page.to) = (page.to, Health::Healthy);
+                open.incident.page = Some(page.into());
+            }
+            self.finish(open, now, effects);
+        }
+    }
+
+    /// What became of a delivery: the first that is taken starts the clock of the escalation.
+    pub fn on_settled(&mut self, settlement: &Settlement, now: Now) -> RoutingEffects {
+        let mut effects = RoutingEffects::default();
+        if !matches!(settlement.outcome, AttemptOutcome::Delivered { .. }) {
+            return effects;
+        }
+        // An earlier life of the engine may have left the word of its trouble.
+        if !self.sinks.troubled.contains_key(&settlement.sink) {
+            self.sink_is_back(&settlement.sink, now, &mut effects);
+        }
+        let of = |open: &&OpenIncident| Some(&open.incident.id) == settlement.incident.as_ref();
+        let found = self.open.values().find(of).map(|open| open.incident.run.clone());
+        let Some(mut open) = found.and_then(|run| self.open.remove(&run)) else { return effects };
+        if open.incident.delivered_at.is_none() {
+            open.incident.delivered_at = Some(settlement.at);
+            self.arm(&mut open, now);
+            effects.incidents.push(open.incident.clone());
+        }
+        self.open.insert(open.incident.run.clone(), open);
+        effects
+    }
+
+    /// Deliveries that wait for a sink that takes nothing: those that can go another way do. Their ids,
+    /// and what to write down.
+    pub fn on_stranded(
+        &mut self,
+        sink: &SinkKey,
+        deliveries: Vec<Delivery>,
+        now: Now,
+    ) -> (Vec<String>, RoutingEffects) {
+        let (mut moved, mut effects) = (Vec::new(), RoutingEffects::default());
+        for stranded in deliveries {
+            if stranded.hold.as_ref().is_some_and(|hold| hold.until > now.utc) {
+                continue;
+            }
+            if let Some(target) = self.other_way(sink, &stranded.notification) {
+                let why = format!("sink {sink} takes nothing: told through {target}");
+                self.redirect(&stranded, &target, Some(&mut moved), why, now, &mut effects);
+            }
+        }
+        (moved, effects)
+    }
+
+    /// A sink refused a message for good: it is told elsewhere.
+    pub fn on_refused(&mut self, refused: &Delivery, reason: &str, now: Now) -> RoutingEffects {
+        let mut effects = RoutingEffects::default();
+        match self.other_way(&refused.sink, &refused.notification) {
+            Some(target) => {
+                let why = format!("sink {} refused it for good ({reason}): told through {target}", refused.sink);
+                self.redirect(refused, &target, None, why, now, &mut effects);
+            }
+            None => effects.notes.push(of(refused, now.utc, format!("refused for good: {reason}"))),
+        }
+        effects
+    }
+
+    /// Deliveries to sinks that are no more: whoever is told of such a thing now is told.
+    pub fn on_orphans(&mut self, orphans: Vec<Delivery>, now: Now) -> RoutingEffects {
+        let mut effects = RoutingEffects::default();
+        for orphan in orphans {
+            let notification = &orphan.notification;
+            let team = Name::from(notification.team.as_str());
+            let run = RunKey { team: team.clone(), name: notification.run.id.as_str().into() };
+            let told = told_of(&run, notification, notification.kind, notification.severity);
+            let mut targets: BTreeSet<SinkKey> = routes(&self.teams, &told, now.utc)
+                .into_keys()
+                .filter(|(of, _)| *of == team)
+                .map(|(_, to)| to)
+                .collect();
+            targets.retain(|sink| self.sinks.exists(sink));
+            if targets.is_empty() {
+                targets.extend(self.sinks.instead_of(&orphan.sink, team_of(&self.teams, &team)));
+            }
+            let mut moved = Vec::new();
+            for target in targets {
+                let why = format!("sink {} is no more: told through {target}", orphan.sink);
+                self.redirect(&orphan, &target, Some(&mut moved), why, now, &mut effects);
+            }
+            if moved.is_empty() {
+                let said = format!("sink {} is no more, and no other is there: it stays in the journal", orphan.sink);
+                effects.notes.push(of(&orphan, now.utc, said));
+            }
+        }
+        effects
+    }
+
+    /// Through which sink something is told that this one does not take. What somebody of the team is
+    /// told of anyway, or what can wait, waits unless the sink has a fallback.
+    fn other_way(&self, sink: &SinkKey, notification: &Notification) -> Option<SinkKey> {
+        if let Some(fallback) = self.sinks.fallback(sink) {
+            return Some(fallback);
+        }
+        let incident = notification.incident.as_ref()?;
+        let open = self.open.values().find(|open| open.incident.id == *incident)?;
+        let heard = |(team, other): &incident::Recipient| {
+            **team == *notification.team && other != sink && self.sinks.works(other)
+        };
+        let must = open.incident.severity == Severity::Critical && !open.incident.told.keys().any(heard);
+        let team = Name::from(notification.team.as_str());
+        if must { self.sinks.instead_of(sink, team_of(&self.teams, &team)) } else { None }
+    }
+
+    /// Sends a delivery another way; with `moved`, the old one is settled by it.
+    fn redirect(
+        &mut self,
+        old: &Delivery,
+        target: &SinkKey,
+        moved: Option<&mut Vec<String>>,
+        why: String,
+        now: Now,
+        effects: &mut RoutingEffects,
+    ) {
+        let notification = Notification::clone(&old.notification);
+        let team = Name::from(notification.team.as_str());
+        let incident = notification.incident.clone();
+        let kind = notification.kind;
+        let id = notification.id.clone();
+        let delivery = delivery(&id, target, notification, old.created_at, None, old.host.clone());
+        if let Some(moved) = moved {
+            if !moved.contains(&old.id) {
+                effects.settlements.push(Settlement {
+                    delivery: old.id.clone(),
+                    sink: old.sink.clone(),
+                    incident: incident.clone(),
+                    attempt: old.attempts,
+                    at: now.utc,
+                    took: Duration::ZERO,
+                    outcome: AttemptOutcome::Folded { into: delivery.id.clone() },
+                });
+            }
+            moved.push(old.id.clone());
+        }
+        effects.notes.push(Note { delivery: Some(delivery.id.clone()), ..of(old, now.utc, why) });
+        let open = self.open.values_mut().find(|open| Some(&open.incident.id) == incident.as_ref());
+        if let Some(open) = open.filter(|_| kind != Kind::Resolved) {
+            let severity = open.incident.severity;
+            let told = incident::Told { at: now.utc, severity, held_until: None };
+            open.incident.told.entry((team, target.clone())).or_insert(told);
+            effects.incidents.push(open.incident.clone());
+        }
+        effects.deliveries.push(delivery);
+    }
+}
+
+fn of(delivery: &Delivery, at: Timestamp, said: String) -> Note {
+    let notification = &delivery.notification;
+    let team = Name::from(notification.team.as_str());
+    Note {
+        at,
+        what: NoteKind::Folded,
+        incident: notification.incident.clone(),
+        run: Some(RunKey { team: team.clone(), name: notification.run.id.as_str().into() }),
+        team: Some(team),
+        sink: Some(delivery.sink.clone()),
+        delivery: Some(delivery.id.clone()),
+        said,
+    }
+}
+
+/// What the incident of a sink is told by.
+fn page(incident: &Incident, alert: &Alert, sink: &str, parked: bool, at: Timestamp) -> Notification {
+    let next = if parked {
+        format!("its settings: a new address or secret, then `runwatch sinks test {sink}`")
+    } else {
+        format!(
+            "whether its service and the network are up; what waits is kept and told once it takes it: runwatch sinks test {sink}"
+        )
+    };
+    Notification {
+        version: VERSION,
+        id: String::new(),
+        incident: Some(incident.id.clone()),
+        kind: Kind::Firing,
+        team: String::new(),
+        run: RunRef { id: incident.run.name.to_string(), attempt: 1, labels: BTreeMap::new() },
+        state: incident.state,
+        severity: incident.severity,
+        check: CheckKind::Sink.as_str().to_owned(),
+        subject: Subject::default(),
+        from: Health::Healthy,
+        to: alert.health,
+        summary: incident.summary.clone(),
+        reason: alert.reason.clone(),
+        next,
+        at,
+        since: alert.since,
+        alerts: Vec::new(),
+        evidence: Evidence::default(),
+        links: Links::default(),
+        delivery: DeliveryNote::default(),
+    }
+}
