@@ -6,6 +6,8 @@
 
 #![allow(clippy::disallowed_methods)]
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::domain::time::{Moment, Now};
@@ -28,6 +30,27 @@ impl Clock {
     /// A clock that follows tokio's from `epoch` on.
     pub fn virtual_from(epoch: Timestamp) -> Clock {
         Clock::Virtual { start: tokio::time::Instant::now(), epoch }
+    }
+
+    /// The kernel's `CLOCK_MONOTONIC`, which service managers speak in.
+    pub fn monotonic(&self) -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        Duration::try_from(time).unwrap_or_default()
+    }
+
+    /// How long the machine has been suspended since its boot: what the boot clock counts and the
+    /// monotonic one does not.
+    pub fn slept(&self) -> Duration {
+        match self {
+            Clock::System => {
+                let of = |id| {
+                    let time = rustix::time::clock_gettime(id);
+                    Duration::try_from(time).unwrap_or_default()
+                };
+                of(rustix::time::ClockId::Boottime).saturating_sub(of(rustix::time::ClockId::Monotonic))
+            }
+            Clock::Virtual { .. } => Duration::ZERO,
+        }
     }
 
     /// Now.

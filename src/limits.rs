@@ -74,6 +74,27 @@ pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const CONNECTIONS_MAX: usize = 1024;
 /// Run facts are written this often while they change: what a crash may lose of "last seen".
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two beats of the engine's thread: how late one comes tells how late everything is.
+pub const PULSE_INTERVAL: Duration = Duration::from_millis(500);
+/// A beat this late means that we did not run: the machine slept, or we were stopped. Silence in that
+/// time is ours, not the runs'.
+pub const PULSE_GAP: Duration = Duration::from_secs(2);
+/// From this lateness on the engine is not ready: a bound of 5 s would be told at twice its time.
+pub const SCHEDULER_LATE: Duration = Duration::from_secs(5);
+/// A stage, or the journal, that does not answer within this time does not answer.
+pub const SELF_ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// The journal is told this often that we live, so that a quiet night is not taken for an absence.
+pub const ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// From this length on our own absence is told: three beats of the journal, and longer than a restart takes.
+pub const BLIND_TOLD: Duration = Duration::from_secs(60);
+/// A journal that took nothing for this long is cause enough to be started anew by the service manager.
+pub const JOURNAL_DOWN: Duration = Duration::from_secs(60);
+/// Between two looks at ourselves for the service manager's status line, where it asks for no watchdog.
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+/// One ping to the outside: the service that is pinged waits for minutes, so that this is ample.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// The shortest time between two pings: more often no service wants to hear of us.
+pub const PING_INTERVAL_MIN: Duration = Duration::from_secs(5);
 /// Mailbox capacity of an actor: more than the batches under way, so that none ever waits for room.
 pub const MAILBOX_MESSAGES_MAX: usize = 128;
 /// Bytes a telemetry reader asks for at once: the socket outruns the parser at this size already.

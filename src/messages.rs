@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use actix::Message;
 
+use crate::domain::blindness::Gap;
 use crate::domain::change::{ProbeObserved, RunChange, StandingChange, WatchRequest};
 use crate::domain::delivery::{Delivery, Settlement};
 use crate::domain::event::{EventBatch, Refused};
@@ -17,7 +18,7 @@ use crate::domain::following::FileMark;
 use crate::domain::incident::Incident;
 use crate::domain::intake::AcceptedBatch;
 use crate::domain::liveness::Sighting;
-use crate::domain::names::{Name, RunId};
+use crate::domain::names::{Name, RunId, RunKey};
 use crate::domain::observation::Observed;
 use crate::domain::run::{RunFacts, RunVerdict};
 use crate::domain::status::{RunView, SinkView, StatusView};
@@ -187,6 +188,27 @@ pub struct RoutingShare {
     pub unrouted: Arc<Vec<RunId>>,
     /// Why the journal cannot be written now.
     pub journal_trouble: Option<String>,
+}
+
+/// app → any stage: whether it answers.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Ping;
+
+/// the pulse → HealthEvaluator: the engine's thread stood still until then. The answer: noted.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct GapSeen(pub Gap);
+
+/// HealthEvaluator → Router: nothing was watched for a time. The answer: what is told of it is in the
+/// journal.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct WasBlind {
+    /// When, and why.
+    pub gap: Gap,
+    /// The runs that were open then.
+    pub open: Vec<RunKey>,
 }
 
 /// app → any stage, behind all its work. The answer: everything before is done and handed on.

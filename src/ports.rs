@@ -1,10 +1,11 @@
 //! The doors between the engine and the world. Traits only: who implements them is wired in `app`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use runwatch_plugin::RunState;
+use runwatch_plugin::{RunState, format_duration};
 
 use crate::domain::check::Transition;
 use crate::domain::delivery::{Delivery, Settlement};
@@ -80,6 +81,10 @@ pub enum IntakeError {
 pub trait Board: Send + Sync {
     /// Everything, at this moment.
     async fn status(&self) -> Arc<StatusView>;
+    /// Why the engine is not ready, if so: looked at anew, with a real write, in bounded time.
+    async fn not_ready(&self) -> Option<NotReady> {
+        self.status().await.engine.not_ready.clone().map(NotReady::Other)
+    }
     /// The runs of this name (one per team), with all they have.
     async fn runs_named(&self, run: &str) -> Vec<RunView>;
     /// Incidents, newest first.
@@ -98,6 +103,43 @@ pub trait Board: Send + Sync {
     /// last written is forgotten then, and whoever feeds it from a file begins at the kept mark.
     fn life(&self) -> u64 {
         0
+    }
+}
+
+/// Why the engine is not ready.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// It takes up its journal.
+    #[error("the engine is being built from its journal")]
+    Starting,
+    /// It was told to stop.
+    #[error("the engine is stopping")]
+    Stopping,
+    /// Its own thread gets no time, so that nothing is judged in time.
+    #[error("the scheduler is late by {}", format_duration(Duration::from_secs(.0.as_secs())))]
+    Late(Duration),
+    /// A stage does not answer.
+    #[error("no answer from {0}")]
+    Silent(String),
+    /// The journal cannot be written, so that nothing is told.
+    #[error("{0}")]
+    Journal(String),
+    /// What the status view says.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl NotReady {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            NotReady::Starting => "wait: it tries again by itself, and its log says what holds it up",
+            NotReady::Stopping => "wait until it was started again",
+            NotReady::Late(_) => "give its host more time, or look for what keeps the engine from running",
+            NotReady::Silent(_) => "restart the engine, and report what its log says: this is a defect",
+            NotReady::Journal(_) => "free space in `state_dir` and let this user write there; it goes on by itself",
+            NotReady::Other(_) => "see its log",
+        }
     }
 }
 
@@ -143,6 +185,17 @@ pub struct Entry {
     pub silences: Vec<Silence>,
     /// Up to when a team was sent its report.
     pub reports: Vec<(Name, Timestamp)>,
+    /// A sign of life of the engine.
+    pub alive: Option<Alive>,
+}
+
+/// A sign of life: the engine was there, whether or not there was anything to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alive {
+    /// When.
+    pub at: Timestamp,
+    /// It is the last one, since the engine was told to stop.
+    pub stopping: bool,
 }
 
 /// What the journal holds of an earlier life of the engine.
@@ -165,6 +218,8 @@ pub struct Recovered {
     pub last_incident: u64,
     /// When anything was last written: the newest time in anything written, to the microsecond.
     pub last_written_at: Option<Timestamp>,
+    /// Whether the last life of the engine ended because it was told to.
+    pub stopped: bool,
     /// Rows that could not be understood. They are kept aside in the journal, out of the way.
     pub unreadable: Vec<Unreadable>,
 }

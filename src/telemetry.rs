@@ -57,6 +57,36 @@ pub fn stage_stopped(stage: &str, took: Duration, drained: bool) {
     tracing::debug!(stage, took_ms = took.as_millis() as u64, drained, "stage stopped");
 }
 
+/// The engine's thread stood still: the silence of that time is ours.
+pub fn stood_still(span: Duration, why: &str) {
+    tracing::warn!(span_s = span.as_secs_f64(), why, "the engine stood still; silence in that time counts for nobody");
+}
+
+/// The journal did not take that the engine was told to stop: the next life takes it for killed.
+pub fn not_signed_off() {
+    tracing::warn!("the journal did not take that this end was asked for; the next start calls it killed");
+}
+
+/// The service manager could not be told.
+pub fn service_manager_deaf(reason: &str) {
+    tracing::debug!(reason, "the service manager cannot be told");
+}
+
+/// A service outside was to hear that we live, and did not. Said once until it hears again.
+pub fn ping_failed(target: &str, reason: &str) {
+    tracing::warn!(target_host = target, reason, "ping_url is not reached: whoever waits for it may think us dead");
+}
+
+/// The service outside hears us again.
+pub fn pings_again() {
+    tracing::info!("ping_url is reached again");
+}
+
+/// There is no ping to the outside, for want of its URL.
+pub fn ping_disabled(reason: &str) {
+    tracing::error!(reason, "ping_url is out of work: nobody outside hears that we live");
+}
+
 /// A run's state changed.
 pub fn run_changed(run: &str, attempt: u32, state: &str) {
     tracing::debug!(run, attempt, state, "run changed");

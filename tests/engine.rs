@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use runwatch::actors::sink_runner::SinkPlace;
-use runwatch::app::{Door, Engine, Parts};
+use runwatch::app::{Door, Engine, OwnPlan, Parts};
 use runwatch::clock::Clock;
 use runwatch::domain::event::{Event, EventBatch, Meaning, ProcessEnded};
 
@@ -71,6 +71,10 @@ impl Recording {
         self.told.lock().unwrap().iter().map(|note| (note.kind, note.state)).collect()
     }
 
+    pub fn notes(&self) -> Vec<Notification> {
+        self.told.lock().unwrap().clone()
+    }
+
     fn ids(&self) -> Vec<String> {
         self.told.lock().unwrap().iter().map(|note| note.delivery.id.clone()).collect()
     }
@@ -93,7 +97,7 @@ impl Probe for Blind {
 /// Everything an engine needs, with two sinks.
 pub struct World {
     pub parts: Parts,
-    journal: Arc<MemoryJournal>,
+    pub journal: Arc<MemoryJournal>,
     pub pager: Arc<Recording>,
     chat: Arc<Recording>,
 }
@@ -117,6 +121,7 @@ impl World {
             sinks: vec![place("pager", pager.clone()), place("chat", chat.clone())],
             io: tokio::runtime::Handle::current(),
             identity: HostIdentity { host: "here".into(), boot_id: "boot-1".into() },
+            own: OwnPlan::default(),
         };
         World { parts, journal, pager, chat }
     }
@@ -139,7 +144,7 @@ fn event(run: &str, meaning: Meaning) -> Event {
     Event::bare(run, "EPOCH_COMPLETED", meaning)
 }
 
-async fn send(door: &Door, run: &str, meaning: Meaning) {
+pub async fn send(door: &Door, run: &str, meaning: Meaning) {
     let batch = EventBatch::of(event(run, meaning));
     let taken = door.ingest(Origin::Parent, batch).await.unwrap();
     assert_eq!((taken.accepted, taken.rejected.len()), (1, 0));

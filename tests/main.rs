@@ -20,6 +20,7 @@ mod hosts;
 mod http;
 mod members;
 mod run;
+mod self_watch;
 mod support;
 mod tail;
 mod tidy;

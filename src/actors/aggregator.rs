@@ -10,7 +10,9 @@ use super::outlet::Outlet;
 use crate::clock::Clock;
 use crate::domain::aggregate::AggregateMachine;
 use crate::domain::event::Refused;
-use crate::messages::{AttemptsClosed, BatchObserved, Drain, EventsAccepted, FactsCheckpointed, GetFacts, GetMark};
+use crate::messages::{
+    AttemptsClosed, BatchObserved, Drain, EventsAccepted, FactsCheckpointed, GetFacts, GetMark, Ping,
+};
 
 /// Keeps what each run sent.
 pub struct Aggregator {
@@ -99,6 +101,12 @@ impl Handler<GetMark> for Aggregator {
     fn handle(&mut self, asked: GetMark, _: &mut Context<Self>) -> Self::Result {
         MessageResult(self.machine.kept_mark(&asked.run, &asked.path))
     }
+}
+
+impl Handler<Ping> for Aggregator {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Context<Self>) {}
 }
 
 impl Handler<Drain> for Aggregator {

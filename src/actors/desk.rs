@@ -140,6 +140,7 @@ fn append(entry: &mut Entry, more: Entry) {
     entry.notes.extend(more.notes);
     entry.silences.extend(more.silences);
     entry.reports.extend(more.reports);
+    entry.alive = more.alive.or(entry.alive);
 }
 
 fn is_empty(entry: &Entry) -> bool {
@@ -152,6 +153,7 @@ fn is_empty(entry: &Entry) -> bool {
         && entry.notes.is_empty()
         && entry.silences.is_empty()
         && entry.reports.is_empty()
+        && entry.alive.is_none()
 }
 
 fn note(trouble: &JournalTrouble, what: Option<String>) {

@@ -1,5 +1,5 @@
 //! HealthEvaluator. In: `BatchObserved` and `FactsCheckpointed` from the Aggregator, `ProbesObserved` from the
-//! LivenessPoller, time. Out: `HealthChanged` to the Router, `WatchRequested` to the LivenessPoller,
+//! LivenessPoller, `GapSeen` from the pulse, time. Out: `HealthChanged` and `WasBlind` to the Router, `WatchRequested` to the LivenessPoller,
 //! `AttemptsClosed` to the Aggregator, `StandingsChanged` to the Ingestor. It never sends to a sink and never reads a clock but its own.
 
 use std::sync::Arc;
@@ -9,12 +9,13 @@ use futures_util::future::BoxFuture;
 
 use super::lifecycle::Timer;
 use super::outlet::Outlet;
+use super::pulse::Pulse;
 use crate::clock::Clock;
 use crate::domain::health::{HealthEffects, HealthMachine};
 use crate::domain::run::RunFacts;
 use crate::messages::{
-    AttemptsClosed, BatchObserved, Drain, FactsCheckpointed, GetVerdicts, HealthChanged, ProbesObserved,
-    StandingsChanged, WatchRequested,
+    AttemptsClosed, BatchObserved, Drain, FactsCheckpointed, GapSeen, GetVerdicts, HealthChanged, Ping, ProbesObserved,
+    StandingsChanged, WasBlind, WatchRequested,
 };
 
 /// Judges every run.
@@ -23,6 +24,7 @@ pub struct HealthEvaluator {
     clock: Clock,
     timer: Timer,
     outlets: EvaluatorOutlets,
+    pulse: Arc<Pulse>,
     /// What taking up earlier attempts asked for, sent when the actor starts.
     first: Option<HealthEffects>,
 }
@@ -35,14 +37,23 @@ pub struct EvaluatorOutlets {
     pub poller: Outlet<WatchRequested>,
     /// Attempts that are over.
     pub aggregator: Outlet<AttemptsClosed>,
+    /// When we did not run.
+    pub blind: Outlet<WasBlind>,
     /// How attempts go on.
     pub ingestor: Outlet<StandingsChanged>,
 }
 
 impl HealthEvaluator {
-    /// An evaluator; `first` is what taking up earlier attempts asked for.
-    pub fn new(machine: HealthMachine, clock: Clock, outlets: EvaluatorOutlets, first: HealthEffects) -> Self {
-        HealthEvaluator { machine, clock, timer: Timer::new(clock), outlets, first: Some(first) }
+    /// An evaluator that knows by `pulse` when it did not run; `first` is what taking up earlier
+    /// attempts asked for.
+    pub fn new(
+        machine: HealthMachine,
+        clock: Clock,
+        outlets: EvaluatorOutlets,
+        pulse: Arc<Pulse>,
+        first: HealthEffects,
+    ) -> Self {
+        HealthEvaluator { machine, clock, timer: Timer::new(clock), outlets, pulse, first: Some(first) }
     }
 
     /// Hands on what an input came to, and facts that are written down with it; the future resolves
@@ -75,7 +86,9 @@ impl HealthEvaluator {
 
     fn on_timer(&mut self, ctx: &mut Context<Self>) {
         self.timer.fired();
-        let effects = self.machine.on_deadline(self.clock.now());
+        let now = self.clock.now();
+        self.machine.on_gap(self.pulse.gap_end(now.moment));
+        let effects = self.machine.on_deadline(now);
         actix_rt::spawn(self.perform(effects, Vec::new()));
         self.rearm(ctx);
     }
@@ -84,6 +97,7 @@ impl HealthEvaluator {
     /// was received before them counts.
     fn overdue(&mut self) -> Option<BoxFuture<'static, ()>> {
         let now = self.clock.now();
+        self.machine.on_gap(self.pulse.gap_end(now.moment));
         let due = self.machine.next_deadline().is_some_and(|deadline| deadline <= now.moment);
         due.then(|| {
             let effects = self.machine.on_deadline(now);
@@ -147,12 +161,40 @@ impl Handler<ProbesObserved> for HealthEvaluator {
     }
 }
 
+impl Handler<GapSeen> for HealthEvaluator {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, message: GapSeen, ctx: &mut Context<Self>) -> Self::Result {
+        let GapSeen(gap) = message;
+        self.machine.on_gap(self.clock.now().moment);
+        // Timers count waking hours: those that slept along with the machine would be late by as much.
+        self.timer.rewind(ctx);
+        let told = gap.is_told().then(|| {
+            let open = self.machine.open_runs();
+            self.outlets.blind.hand_over(WasBlind { gap, open })
+        });
+        let done = self.settle(HealthEffects::default(), Vec::new(), ctx);
+        Box::pin(async move {
+            done.await;
+            if let Some(told) = told {
+                told.await.unwrap_or_default();
+            }
+        })
+    }
+}
+
 impl Handler<GetVerdicts> for HealthEvaluator {
     type Result = MessageResult<GetVerdicts>;
 
     fn handle(&mut self, _: GetVerdicts, _: &mut Context<Self>) -> Self::Result {
         MessageResult(Arc::new(self.machine.verdicts(self.clock.now())))
     }
+}
+
+impl Handler<Ping> for HealthEvaluator {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Context<Self>) {}
 }
 
 impl Handler<Drain> for HealthEvaluator {

@@ -10,7 +10,9 @@ use super::outlet::Outlet;
 use crate::actors::lifecycle::Seat;
 use crate::domain::intake::IntakeMachine;
 use crate::limits::BATCH_EVENTS_MAX;
-use crate::messages::{Drain, EventsAccepted, GetCounts, IngestBatch, PromiseName, ReleaseName, StandingsChanged};
+use crate::messages::{
+    Drain, EventsAccepted, GetCounts, IngestBatch, Ping, PromiseName, ReleaseName, StandingsChanged,
+};
 use crate::ports::Taken;
 use crate::telemetry;
 
@@ -102,6 +104,12 @@ impl Handler<GetCounts> for Ingestor {
         let later = self.refused_later.load(Ordering::Relaxed);
         MessageResult((accepted.saturating_sub(later), refused + later))
     }
+}
+
+impl Handler<Ping> for Ingestor {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Context<Self>) {}
 }
 
 impl Handler<Drain> for Ingestor {

@@ -77,10 +77,7 @@ impl Timer {
         if self.armed.as_ref().map(|(at, _)| *at) == deadline {
             return;
         }
-        if let Some((_, handle)) = self.armed.take() {
-            ctx.cancel_future(handle);
-            self.last.set(self.last.get() + 1);
-        }
+        self.rewind(ctx);
         if let Some(at) = deadline {
             let wait = at.since(self.clock.now().moment);
             let (last, number) = (Rc::clone(&self.last), self.last.get());
@@ -90,6 +87,17 @@ impl Timer {
                 }
             });
             self.armed = Some((at, handle));
+        }
+    }
+
+    /// The clock went on while timers did not: the next arming sets the timer anew.
+    pub fn rewind<A>(&mut self, ctx: &mut Context<A>)
+    where
+        A: Actor<Context = Context<A>>,
+    {
+        if let Some((_, handle)) = self.armed.take() {
+            ctx.cancel_future(handle);
+            self.last.set(self.last.get() + 1);
         }
     }
 

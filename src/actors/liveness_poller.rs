@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::domain::change::ProbeObserved;
 use crate::domain::liveness::{ProbeTarget, Sighting};
 use crate::domain::watching::{LivenessMachine, WatchEffect, WatchId};
-use crate::messages::{Drain, ProbesObserved, Sighted, WatchRequested};
+use crate::messages::{Drain, Ping, ProbesObserved, Sighted, WatchRequested};
 use crate::ports::Probe;
 
 /// Looks at processes and threads, each in a task of its own.
@@ -142,6 +142,12 @@ impl Handler<Sighted> for LivenessPoller {
         let effects = self.machine.on_sighting(&message.id, message.sighting, self.clock.now());
         self.perform(effects, ctx);
     }
+}
+
+impl Handler<Ping> for LivenessPoller {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Context<Self>) {}
 }
 
 impl Handler<Drain> for LivenessPoller {

@@ -16,6 +16,7 @@ pub mod ingestor;
 pub mod lifecycle;
 pub mod liveness_poller;
 pub mod outlet;
+pub mod pulse;
 pub mod router;
 pub mod sink_runner;
 pub mod status_board;

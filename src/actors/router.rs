@@ -1,4 +1,4 @@
-//! Router. In: `HealthChanged` from the HealthEvaluator,
+//! Router. In: `HealthChanged` and `WasBlind` from the HealthEvaluator,
 //! `DeliverySettled` from the SinkRunners, time. Out: journal entries, then, once they are on disk,
 //! `Deliver` to the SinkRunners. It never sends what is not written down.
 
@@ -9,10 +9,13 @@ use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
 use super::desk::{Desk, JournalTrouble};
 use super::lifecycle::Timer;
 use crate::clock::Clock;
+use crate::domain::canary::Canary;
 use crate::domain::change::RunChange;
 use crate::domain::names::RunId;
+use crate::domain::notice::Notices;
 use crate::domain::routing::{RoutingEffects, RoutingMachine};
-use crate::messages::{DeliverySettled, Drain, GetRouting, HealthChanged, RoutingShare};
+use crate::domain::time::earliest;
+use crate::messages::{DeliverySettled, Drain, GetRouting, HealthChanged, Ping, RoutingShare, WasBlind};
 use crate::ports::Entry;
 use crate::telemetry;
 
@@ -24,6 +27,15 @@ pub struct Router {
     desk: Desk,
     trouble: JournalTrouble,
     unrouted: std::collections::BTreeSet<RunId>,
+    own: OwnWatch,
+}
+
+/// What the Router tells of runwatch itself.
+pub struct OwnWatch {
+    /// Makes the words.
+    pub notices: Notices,
+    /// The scheduled test of every sink, where there is one.
+    pub canary: Option<Canary>,
 }
 
 impl Router {
@@ -34,8 +46,9 @@ impl Router {
         desk: Desk,
         trouble: JournalTrouble,
         unrouted: std::collections::BTreeSet<RunId>,
+        own: OwnWatch,
     ) -> Router {
-        Router { machine, clock, timer: Timer::new(clock), desk, trouble, unrouted }
+        Router { machine, clock, timer: Timer::new(clock), desk, trouble, unrouted, own }
     }
 
     fn take(&mut self, change: RunChange, entry: &mut Entry) {
@@ -57,14 +70,18 @@ impl Router {
 
     fn on_timer(&mut self, ctx: &mut Context<Self>) {
         self.timer.fired();
-        let mut entry = Entry::default();
-        add(self.machine.on_deadline(self.clock.now()), &mut entry);
+        let (mut entry, now) = (Entry::default(), self.clock.now());
+        add(self.machine.on_deadline(now), &mut entry);
+        if let Some((day, sinks)) = self.own.canary.as_mut().and_then(|canary| canary.on_deadline(now)) {
+            entry.deliveries.extend(self.own.notices.canary(day, &sinks, now));
+        }
         actix_rt::spawn(self.desk.write(entry));
         self.rearm(ctx);
     }
 
     fn rearm(&mut self, ctx: &mut Context<Self>) {
-        self.timer.arm(ctx, self.machine.next_deadline(), Self::on_timer);
+        let canary = self.own.canary.as_ref().and_then(Canary::next_deadline);
+        self.timer.arm(ctx, earliest([self.machine.next_deadline(), canary]), Self::on_timer);
     }
 }
 
@@ -97,6 +114,17 @@ impl Handler<HealthChanged> for Router {
     }
 }
 
+impl Handler<WasBlind> for Router {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, message: WasBlind, ctx: &mut Context<Self>) -> Self::Result {
+        self.timer.rewind(ctx);
+        self.rearm(ctx);
+        let (deliveries, notes) = self.own.notices.blind(&message.gap, &message.open, self.clock.now());
+        self.desk.write(Entry { deliveries, notes, ..Entry::default() })
+    }
+}
+
 impl Handler<DeliverySettled> for Router {
     type Result = ResponseFuture<()>;
 
@@ -120,6 +148,12 @@ impl Handler<GetRouting> for Router {
             journal_trouble,
         })
     }
+}
+
+impl Handler<Ping> for Router {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Context<Self>) {}
 }
 
 impl Handler<Drain> for Router {

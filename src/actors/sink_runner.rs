@@ -17,7 +17,7 @@ use crate::domain::delivery::{AttemptOutcome, Delivery, DeliveryMachine, Settlem
 use crate::domain::status::SinkView;
 use crate::domain::team::SinkKey;
 use crate::limits::OUTBOX_PER_SINK_MAX;
-use crate::messages::{Deliver, DeliverySettled, Drain, GetSink};
+use crate::messages::{Deliver, DeliverySettled, Drain, GetSink, Ping};
 use crate::ports::Journal;
 use crate::telemetry;
 
@@ -185,6 +185,12 @@ impl Handler<GetSink> for SinkRunner {
             last_delivered_at: tally.last_delivered_at,
         }))
     }
+}
+
+impl Handler<Ping> for SinkRunner {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Context<Self>) {}
 }
 
 impl Handler<Drain> for SinkRunner {

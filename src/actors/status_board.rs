@@ -15,7 +15,7 @@ use crate::domain::names::RunId;
 use crate::domain::run::{RunFacts, RunVerdict};
 use crate::domain::status::{EngineView, RunView, Shares, SinkView, StatusView, fold};
 use crate::domain::team::SinkKey;
-use crate::messages::{GetCounts, GetFacts, GetRouting, GetRuns, GetSink, GetStatus, GetVerdicts, RoutingShare};
+use crate::messages::{GetCounts, GetFacts, GetRouting, GetRuns, GetSink, GetStatus, GetVerdicts, Ping, RoutingShare};
 use crate::ports::Journal;
 
 /// A stage has this long to give its share.
@@ -148,6 +148,12 @@ impl Handler<GetStatus> for StatusBoard {
             Arc::new(board.view())
         }))
     }
+}
+
+impl Handler<Ping> for StatusBoard {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Context<Self>) {}
 }
 
 impl Handler<GetRuns> for StatusBoard {

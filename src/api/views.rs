@@ -41,9 +41,9 @@ pub(super) async fn healthz() -> HttpResponse {
 }
 
 pub(super) async fn readyz(board: web::Data<dyn Board>) -> Answer {
-    match &board.status().await.engine.not_ready {
+    match board.not_ready().await {
         None => Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ready\n")),
-        Some(why) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why.clone())),
+        Some(why) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why.to_string()).hint(why.hint())),
     }
 }
 

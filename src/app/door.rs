@@ -1,14 +1,16 @@
 //! The doors of an engine: the way in, and the way to look.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use tokio::sync::{Notify, Semaphore};
 
 use super::Parts;
 use crate::actors::outlet::Outlet;
+use crate::actors::pulse::Pulse;
 use crate::clock::Clock;
 use crate::domain::event::{EventBatch, Meaning};
 use crate::domain::following::FileMark;
@@ -16,9 +18,9 @@ use crate::domain::incident::Incident;
 use crate::domain::names::Name;
 use crate::domain::status::{RunView, StatusView};
 use crate::domain::team::SinkKey;
-use crate::limits::BATCHES_IN_FLIGHT_MAX;
-use crate::messages::{GetMark, GetRuns, GetStatus, IngestBatch, PromiseName, ReleaseName};
-use crate::ports::{Board, IncidentQuery, Intake, IntakeError, Journal, JournalError, Origin, Taken};
+use crate::limits::{BATCHES_IN_FLIGHT_MAX, SCHEDULER_LATE, SELF_ANSWER_TIMEOUT};
+use crate::messages::{GetMark, GetRuns, GetStatus, IngestBatch, Ping, PromiseName, ReleaseName};
+use crate::ports::{Board, IncidentQuery, Intake, IntakeError, Journal, JournalError, NotReady, Origin, Taken};
 use crate::sources::socket::Senders;
 
 /// The way into an engine, and the way to look at it; the same through every rebuild.
@@ -31,6 +33,8 @@ pub struct Door {
     pub(super) settled: Arc<Notify>,
     empty: StatusView,
     lives: AtomicU64,
+    stopping: AtomicBool,
+    pub(super) pulse: Arc<Pulse>,
 }
 
 /// The stages that the outside talks to.
@@ -42,6 +46,7 @@ pub(super) struct Outlets {
     pub(super) status: Outlet<GetStatus>,
     pub(super) runs: Outlet<GetRuns>,
     pub(super) marks: Outlet<GetMark>,
+    pub(super) pings: Arc<Vec<(String, Outlet<Ping>)>>,
 }
 
 /// Deliveries of one sink that are not settled.
@@ -56,7 +61,7 @@ pub struct Undelivered {
 }
 
 impl Door {
-    pub(super) fn new(parts: &Parts, settled: Arc<Notify>) -> Door {
+    pub(super) fn new(parts: &Parts, settled: Arc<Notify>, pulse: Arc<Pulse>) -> Door {
         let now = parts.clock.now().utc;
         Door {
             open: RwLock::new(None),
@@ -67,6 +72,8 @@ impl Door {
             settled,
             empty: StatusView::not_ready(now, "the engine is being built"),
             lives: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            pulse,
         }
     }
 
@@ -96,6 +103,20 @@ impl Door {
         if let Ok(mut open) = self.open.write() {
             *open = None;
         }
+    }
+
+    /// The engine is told to stop: it is not ready from here on.
+    pub(super) fn begin_stopping(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// The stages that do not answer in time.
+    async fn silent(outlets: &Outlets) -> Vec<String> {
+        let asked = outlets.pings.iter().map(|(stage, outlet)| {
+            let answer = tokio::time::timeout(SELF_ANSWER_TIMEOUT, outlet.hand_over(Ping));
+            async move { (!matches!(answer.await, Ok(Ok(())))).then(|| stage.clone()) }
+        });
+        join_all(asked).await.into_iter().flatten().collect()
     }
 
     fn outlets(&self) -> Option<Outlets> {
@@ -164,6 +185,22 @@ impl Board for Door {
             return view;
         }
         Arc::new(self.empty.clone())
+    }
+
+    async fn not_ready(&self) -> Option<NotReady> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Some(NotReady::Stopping);
+        }
+        let Some(outlets) = self.outlets() else { return Some(NotReady::Starting) };
+        let lag = self.pulse.lag(self.clock.now().moment);
+        if lag >= SCHEDULER_LATE {
+            return Some(NotReady::Late(lag));
+        }
+        let silent = Door::silent(&outlets).await;
+        if !silent.is_empty() {
+            return Some(NotReady::Silent(silent.join(", ")));
+        }
+        self.pulse.write(self.journal.as_ref(), self.clock).await.err().map(NotReady::Journal)
     }
 
     async fn runs_named(&self, run: &str) -> Vec<RunView> {

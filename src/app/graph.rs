@@ -3,11 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
+use actix::Addr;
 use futures_util::future::select_all;
 use tokio::sync::Notify;
 
-use super::Parts;
 use super::door::Outlets;
+use super::{Parts, own};
 use crate::actors::aggregator::Aggregator;
 use crate::actors::desk::{self, Desk, JournalTrouble};
 use crate::actors::health_evaluator::{EvaluatorOutlets, HealthEvaluator};
@@ -15,8 +16,9 @@ use crate::actors::ingestor::Ingestor;
 use crate::actors::lifecycle::{Seat, Stage};
 use crate::actors::liveness_poller::LivenessPoller;
 use crate::actors::outlet::Outlet;
-use crate::actors::router::Router;
-use crate::actors::sink_runner::SinkRunner;
+use crate::actors::pulse::{self, Pulse};
+use crate::actors::router::{OwnWatch, Router};
+use crate::actors::sink_runner::{SinkPlace, SinkRunner};
 use crate::actors::status_board::{BoardOutlets, StatusBoard};
 use crate::domain::aggregate::AggregateMachine;
 use crate::domain::health::{HealthEffects, HealthMachine};
@@ -26,8 +28,8 @@ use crate::domain::routing::{RoutingMachine, SinkDirectory};
 use crate::domain::team::SinkKey;
 use crate::domain::time::Now;
 use crate::limits::OUTBOX_PER_SINK_MAX;
-use crate::messages::{Deliver, Drain};
-use crate::ports::{JournalError, Recovered};
+use crate::messages::{Deliver, Drain, Ping};
+use crate::ports::{Entry, JournalError, Recovered};
 use crate::telemetry;
 
 /// The actors of one life of the engine.
@@ -39,28 +41,33 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    pub(super) async fn build(parts: &Parts, settled: Arc<Notify>) -> Result<Graph, JournalError> {
+    pub(super) async fn build(parts: &Parts, settled: Arc<Notify>, pulse: Arc<Pulse>) -> Result<Graph, JournalError> {
         let recovered = parts.journal.recover(OUTBOX_PER_SINK_MAX + 1).await?;
         let now = parts.clock.now();
         telemetry::engine_ready(recovered.runs.len(), recovered.incidents.len(), recovered.deliveries.len());
         let machines = Machines::restore(parts, &recovered, now);
-        Ok(Graph::launch(parts, machines, recovered, settled))
+        pulse.begin(now.moment);
+        Ok(Graph::launch(parts, machines, recovered, settled, pulse))
     }
 
-    fn launch(parts: &Parts, machines: Machines, recovered: Recovered, settled: Arc<Notify>) -> Graph {
+    fn launch(
+        parts: &Parts,
+        machines: Machines,
+        recovered: Recovered,
+        settled: Arc<Notify>,
+        pulse: Arc<Pulse>,
+    ) -> Graph {
         let clock = parts.clock;
         let (ingestor, aggregator, evaluator) =
             (Seat::<Ingestor>::new(), Seat::<Aggregator>::new(), Seat::<HealthEvaluator>::new());
         let (poller, router, board) =
             (Seat::<LivenessPoller>::new(), Seat::<Router>::new(), Seat::<StatusBoard>::new());
-        let mut sinks: Vec<(SinkKey, Seat<SinkRunner>, SinkRunner)> = Vec::new();
-        for place in &parts.sinks {
-            let back = Outlet::to(&router.addr);
-            let runner = SinkRunner::new(place.clone(), clock, parts.io.clone(), back, parts.journal.clone());
-            sinks.push((place.key.clone(), Seat::new(), runner));
-        }
+        let sinks = seat_sinks(parts, &router.addr);
         let trouble: JournalTrouble = Arc::new(Mutex::new(None));
         let (desk, errands) = Desk::new();
+        // Before anything else of this life: what is written after it would hide how long we were away.
+        actix_rt::spawn(desk.write(machines.first_entry(parts, &recovered)));
+        let engine = (&ingestor.addr, &aggregator.addr, &poller.addr, &evaluator.addr, &router.addr, &board.addr);
         let outlets = Outlets {
             ingest: Outlet::to(&ingestor.addr),
             names: Outlet::to(&ingestor.addr),
@@ -68,6 +75,7 @@ impl Graph {
             status: Outlet::to(&board.addr),
             runs: Outlet::to(&board.addr),
             marks: Outlet::to(&aggregator.addr),
+            pings: Arc::new(pings(engine, &sinks)),
         };
         let drains: Vec<(&'static str, Outlet<Drain>)> = vec![
             ("ingestor", Outlet::to(&ingestor.addr)),
@@ -91,8 +99,10 @@ impl Graph {
             router: Outlet::to(&router.addr),
             poller: Outlet::to(&poller.addr),
             aggregator: Outlet::to(&aggregator.addr),
+            blind: Outlet::to(&router.addr),
             ingestor: Outlet::to(&ingestor.addr),
         };
+        let beats = pulse::run(pulse.clone(), clock, parts.journal.clone(), Outlet::to(&evaluator.addr));
         let poller_actor =
             LivenessPoller::new(clock, parts.probe.clone(), parts.io.clone(), Outlet::to(&evaluator.addr));
         let aggregator_actor =
@@ -103,13 +113,17 @@ impl Graph {
             sinks.into_iter().map(|(_, seat, runner)| seat.launch("sink runner", runner)).collect();
         let desk_task = desk::run(errands, parts.journal.clone(), to_sinks, trouble.clone(), settled);
         stages.push(Stage { name: "desk", handle: actix_rt::spawn(desk_task) });
-        stages.push(router.launch("router", Router::new(machines.routing, clock, desk, trouble, machines.unrouted)));
-        let evaluator_actor = HealthEvaluator::new(machines.health, clock, evaluator_outlets, machines.first);
+        stages.push(
+            router
+                .launch("router", Router::new(machines.routing, clock, desk, trouble, machines.unrouted, machines.own)),
+        );
+        let evaluator_actor = HealthEvaluator::new(machines.health, clock, evaluator_outlets, pulse, machines.first);
         stages.push(evaluator.launch("health evaluator", evaluator_actor));
         stages.push(poller.launch("liveness poller", poller_actor));
         stages.push(aggregator.launch("aggregator", aggregator_actor));
         stages.push(ingestor.launch("ingestor", ingestor_actor));
         stages.push(board.launch("status board", StatusBoard::new(clock, board_outlets, parts.journal.clone())));
+        stages.push(Stage { name: "pulse", handle: actix_rt::spawn(beats) });
         Graph { stages, drains, sinks: sink_drains, outlets }
     }
 
@@ -139,6 +153,8 @@ struct Machines {
     routing: RoutingMachine,
     unrouted: BTreeSet<RunId>,
     first: HealthEffects,
+    own: OwnWatch,
+    now: Now,
 }
 
 impl Machines {
@@ -173,8 +189,48 @@ impl Machines {
         for incident in &recovered.incidents {
             routing.restore(incident.clone(), now);
         }
-        Machines { intake, aggregate, health, routing, unrouted, first }
+        let own = own::watch(parts, recovered, now);
+        Machines { intake, aggregate, health, routing, unrouted, first, own, now }
     }
+
+    /// The first entry of this life.
+    fn first_entry(&self, parts: &Parts, recovered: &Recovered) -> Entry {
+        own::first_entry(parts, recovered, &self.own.notices, &self.health.open_runs(), self.now)
+    }
+}
+
+type SinkSeat = (SinkKey, Seat<SinkRunner>, SinkRunner);
+
+fn seat_sinks(parts: &Parts, router: &Addr<Router>) -> Vec<SinkSeat> {
+    let seat = |place: &SinkPlace| {
+        let (back, journal) = (Outlet::to(router), parts.journal.clone());
+        let runner = SinkRunner::new(place.clone(), parts.clock, parts.io.clone(), back, journal);
+        (place.key.clone(), Seat::new(), runner)
+    };
+    parts.sinks.iter().map(seat).collect()
+}
+
+type Engine<'a> = (
+    &'a Addr<Ingestor>,
+    &'a Addr<Aggregator>,
+    &'a Addr<LivenessPoller>,
+    &'a Addr<HealthEvaluator>,
+    &'a Addr<Router>,
+    &'a Addr<StatusBoard>,
+);
+
+/// Every stage by name, to ask it whether it answers.
+fn pings(engine: Engine<'_>, sinks: &[SinkSeat]) -> Vec<(String, Outlet<Ping>)> {
+    let mut pings = vec![
+        ("ingestor".to_owned(), Outlet::to(engine.0)),
+        ("aggregator".to_owned(), Outlet::to(engine.1)),
+        ("liveness poller".to_owned(), Outlet::to(engine.2)),
+        ("health evaluator".to_owned(), Outlet::to(engine.3)),
+        ("router".to_owned(), Outlet::to(engine.4)),
+        ("status board".to_owned(), Outlet::to(engine.5)),
+    ];
+    pings.extend(sinks.iter().map(|(key, seat, _)| (format!("sink {key}"), Outlet::to(&seat.addr))));
+    pings
 }
 
 /// Puts what an earlier life did not deliver into the sinks' mailboxes, before anything newer.

@@ -13,11 +13,14 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Door, Engine, Parts};
+use super::ping::Pinger;
+use super::service::ServiceManager;
+use super::watch_self::{self, Listeners};
+use super::{Door, Engine, OwnPlan, Parts};
 use crate::actors::sink_runner::SinkPlace;
 use crate::api::{ApiConfig, ApiError, ApiServer, EngineInfo};
 use crate::clock::Clock;
-use crate::config::{Config, SinkConfig};
+use crate::config::{Config, SelfConfig, SinkConfig};
 use crate::domain::health::HostIdentity;
 use crate::journal::{MemoryJournal, SqliteJournal};
 use crate::ports::{Journal, JournalError};
@@ -41,6 +44,15 @@ pub struct HostPlan {
     pub socket: Option<PathBuf>,
     /// The API's address, if there is to be one; other hosts reach it where the configuration says so.
     pub listen: Option<SocketAddr>,
+    /// Who watches it, where it is a server: one that a command carries is watched by whoever runs that.
+    pub watched: Option<Watched>,
+}
+
+/// Who watches a server, beside those that its `[self]` names.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// The service manager that waits for our word, if there is one.
+    pub manager: Option<Arc<ServiceManager>>,
 }
 
 /// Where a journal is kept.
@@ -171,12 +183,14 @@ struct Hosted {
     api: Option<ApiServer>,
     stop_sources: CancellationToken,
     socket: Option<tokio::task::JoinHandle<()>>,
+    manager: Option<Arc<ServiceManager>>,
+    self_watch: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Hosted {
     async fn start(plan: HostPlan, clock: Clock, io: &Runtime) -> Result<(Hosted, Ready), HostError> {
         let machine = Machine::read().map_err(HostError::no_proc)?;
-        let journal = open_journal(&plan.journal)?;
+        let (journal, set_aside) = open_journal(&plan.journal)?;
         let parts = Parts {
             teams: plan.config.teams.clone().into(),
             external_url: plan.config.engine.external_url.clone(),
@@ -186,6 +200,7 @@ impl Hosted {
             sinks: plan.config.sinks.values().map(open_sink).collect(),
             io: io.handle().clone(),
             identity: HostIdentity { host: machine.name.clone(), boot_id: machine.boot_id.clone() },
+            own: OwnPlan { canary: plan.config.own.canary.clone().filter(|_| plan.watched.is_some()), set_aside },
         };
         let engine = Engine::start(parts).await.map_err(HostError::of_journal)?;
         let door = engine.door();
@@ -214,13 +229,25 @@ impl Hosted {
             }
             None => None,
         };
+        let manager = plan.watched.as_ref().and_then(|watched| watched.manager.clone());
+        let self_watch = plan.watched.map(|watched| {
+            let listeners = Listeners { manager: watched.manager, pinger: pinger(&plan.config.own, io) };
+            actix_rt::spawn(watch_self::run(door.clone(), clock, listeners))
+        });
         let ready = Ready { door, api: api.as_ref().map(ApiServer::addr) };
-        Ok((Hosted { engine, api, stop_sources, socket }, ready))
+        Ok((Hosted { engine, api, stop_sources, socket, manager, self_watch }, ready))
     }
 
     /// Runs until it is to stop, then stops upstream first.
     async fn run(mut self, stopped: oneshot::Receiver<()>) {
+        if let Some(manager) = &self.manager {
+            manager.ready();
+        }
         self.engine.run(async { stopped.await.unwrap_or_default() }).await;
+        self.engine.begin_stopping();
+        if let Some(manager) = &self.manager {
+            manager.stopping();
+        }
         self.stop_sources.cancel();
         if let Some(socket) = self.socket
             && let Err(error) = socket.await
@@ -233,20 +260,32 @@ impl Hosted {
             telemetry::source_failed("http", &error.to_string());
         }
         self.engine.stop().await;
+        if let Some(self_watch) = self.self_watch {
+            self_watch.abort();
+        }
     }
 }
 
-fn open_journal(place: &JournalPlace) -> Result<Arc<dyn Journal>, HostError> {
+/// The journal, and where a damaged one was moved to.
+fn open_journal(place: &JournalPlace) -> Result<(Arc<dyn Journal>, Option<String>), HostError> {
     match place {
-        JournalPlace::Memory => Ok(Arc::new(MemoryJournal::new())),
+        JournalPlace::Memory => Ok((Arc::new(MemoryJournal::new()), None)),
         JournalPlace::Disk(state_dir) => {
             let opened = SqliteJournal::open(state_dir).map_err(HostError::of_journal)?;
-            if let Some(path) = &opened.set_aside {
-                telemetry::journal_set_aside(&path.display().to_string());
+            let set_aside = opened.set_aside.map(|path| path.display().to_string());
+            if let Some(path) = &set_aside {
+                telemetry::journal_set_aside(path);
             }
-            Ok(Arc::new(opened.journal))
+            Ok((Arc::new(opened.journal), set_aside))
         }
     }
+}
+
+/// Opens what pings the outside. Where its URL is not to be had, that is said, and the engine goes on.
+fn pinger(own: &SelfConfig, io: &Runtime) -> Option<Pinger> {
+    let url = own.ping_url.as_ref()?.resolve().map_err(|error| error.reason);
+    let pinger = url.and_then(|url| Pinger::new(url, own.ping_interval, io.handle().clone()));
+    pinger.map_err(|reason| telemetry::ping_disabled(&reason)).ok()
 }
 
 /// Opens a sink; one that cannot be opened is disabled, loudly, and the engine goes on.

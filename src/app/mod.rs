@@ -6,6 +6,10 @@
 mod door;
 mod graph;
 mod host;
+mod own;
+mod ping;
+pub mod service;
+mod watch_self;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,15 +20,18 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 pub use door::{Door, Undelivered};
-pub use host::{Host, HostError, HostPlan, JournalPlace};
+pub use host::{Host, HostError, HostPlan, JournalPlace, Watched};
 
 use crate::actors::outlet::Outlet;
+use crate::actors::pulse::Pulse;
 use crate::actors::sink_runner::SinkPlace;
 use crate::clock::Clock;
+use crate::domain::canary::Daily;
 use crate::domain::health::HostIdentity;
 use crate::domain::team::Team;
+use crate::limits::SELF_ANSWER_TIMEOUT;
 use crate::messages::Drain;
-use crate::ports::{Journal, JournalError, Probe};
+use crate::ports::{Alive, Entry, Journal, JournalError, Probe};
 use crate::telemetry;
 
 use graph::Graph;
@@ -58,6 +65,17 @@ pub struct Parts {
     pub io: Handle,
     /// Which machine this is.
     pub identity: HostIdentity,
+    /// What it is to tell of itself.
+    pub own: OwnPlan,
+}
+
+/// What an engine is to tell of itself.
+#[derive(Debug, Clone, Default)]
+pub struct OwnPlan {
+    /// When every sink is tested.
+    pub canary: Option<Daily>,
+    /// Where a damaged journal was moved to by the opening of this one.
+    pub set_aside: Option<String>,
 }
 
 /// A running engine. Lives on one thread, inside an actix system.
@@ -72,10 +90,13 @@ impl Engine {
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub async fn start(parts: Parts) -> Result<Engine, JournalError> {
+    pub async fn start(mut parts: Parts) -> Result<Engine, JournalError> {
         let settled = Arc::new(Notify::new());
-        let graph = Graph::build(&parts, settled.clone()).await?;
-        let door = Arc::new(Door::new(&parts, settled));
+        let pulse = Arc::new(Pulse::new(parts.clock.now().moment));
+        let graph = Graph::build(&parts, settled.clone(), pulse.clone()).await?;
+        // Told once: not again by a graph that is built anew.
+        parts.own.set_aside = None;
+        let door = Arc::new(Door::new(&parts, settled, pulse));
         door.open(graph.outlets.clone());
         Ok(Engine { parts, door, graph })
     }
@@ -104,14 +125,30 @@ impl Engine {
         }
     }
 
+    /// It is told to stop, and is not ready from here on.
+    pub fn begin_stopping(&self) {
+        self.door.begin_stopping();
+    }
+
     /// Stops upstream first: no more input, then each stage finishes its work.
     pub async fn stop(self) {
+        self.begin_stopping();
         self.door.close();
         for (stage, drain) in &self.graph.drains {
             self.drain(stage, drain, DRAIN_LIMIT).await;
         }
         join_all(self.graph.sinks.iter().map(|(key, drain)| self.drain(key, drain, SINK_DRAIN_LIMIT))).await;
         self.graph.abort();
+        self.sign_off().await;
+    }
+
+    /// The journal is told that this end was asked for.
+    async fn sign_off(&self) {
+        let alive = Some(Alive { at: self.parts.clock.now().utc, stopping: true });
+        let written = self.parts.journal.commit(Entry { alive, ..Entry::default() });
+        if !tokio::time::timeout(SELF_ANSWER_TIMEOUT, written).await.is_ok_and(|written| written.is_ok()) {
+            telemetry::not_signed_off();
+        }
     }
 
     async fn drain(&self, stage: &str, drain: &Outlet<Drain>, limit: Duration) {
@@ -130,7 +167,7 @@ impl Engine {
     async fn rebuild(&mut self, mut wait: Duration) {
         loop {
             tokio::time::sleep(wait).await;
-            match Graph::build(&self.parts, self.door.settled.clone()).await {
+            match Graph::build(&self.parts, self.door.settled.clone(), self.door.pulse.clone()).await {
                 Ok(graph) => {
                     self.graph = graph;
                     self.door.open(self.graph.outlets.clone());

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::words;
 use crate::app::{Door, Host, HostPlan, JournalPlace};
 use crate::clock::Clock;
-use crate::config::{Config, EngineConfig, SinkConfig, built_in};
+use crate::config::{Config, EngineConfig, SelfConfig, SinkConfig, built_in};
 use crate::domain::event::{Event, EventBatch, Meaning, ProcessEnded, ProcessStarted};
 use crate::domain::liveness::Exit;
 use crate::domain::team::{DEFAULT_TEAM, NotifyFilter, NotifyRule, Team};
@@ -89,6 +89,7 @@ fn show(folder: &Path) -> anyhow::Result<Vec<&'static str>> {
         journal: JournalPlace::Disk(folder.join("state")),
         socket: Some(folder.join("socket/engine.sock")),
         listen: None,
+        watched: None,
     };
     let host = Host::start(plan, Clock::System)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -170,7 +171,13 @@ fn configuration(folder: &Path, told: mpsc::Sender<Notification>) -> anyhow::Res
         state_dir: folder.join("state"),
         external_url: None,
     };
-    Ok(Config { engine, teams: vec![team], sinks: [(sink.key.clone(), sink)].into(), sources: Vec::new() })
+    Ok(Config {
+        engine,
+        teams: vec![team],
+        sinks: [(sink.key.clone(), sink)].into(),
+        own: SelfConfig::default(),
+        sources: Vec::new(),
+    })
 }
 
 /// The terminal sink, with somebody who hears what it says.

@@ -141,7 +141,10 @@ impl Carried {
         outbox::pick_up(&state_dir, config);
         let socket = settings.engine.socket.with_file_name(format!("run-{}.sock", std::process::id()));
         let start = |config: Config, journal| {
-            Host::start(HostPlan { config, journal, socket: Some(socket.clone()), listen: None }, Clock::System)
+            Host::start(
+                HostPlan { config, journal, socket: Some(socket.clone()), listen: None, watched: None },
+                Clock::System,
+            )
         };
         let mut last = None;
         for twin in 1..=TWINS_MAX {

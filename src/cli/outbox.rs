@@ -37,7 +37,7 @@ pub fn run(args: &OutboxArgs, config: Option<&Path>, env: &Environment) -> ExitC
     let began_at = Clock::System.now().moment;
     let host = loop {
         let (journal, config) = (JournalPlace::Disk(args.dir.clone()), settings.clone());
-        match Host::start(HostPlan { config, journal, socket: None, listen: None }, Clock::System) {
+        match Host::start(HostPlan { config, journal, socket: None, listen: None, watched: None }, Clock::System) {
             // Whoever left the journal may still be on its way out.
             Err(error) if error.is_in_use() && Clock::System.now().moment.since(began_at) < LEAVING => {
                 std::thread::sleep(LEAVING_PAUSE);

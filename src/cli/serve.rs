@@ -2,17 +2,20 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{outbox, words};
-use crate::app::{Host, HostPlan, JournalPlace};
+use crate::app::service::{ServiceManager, VARIABLES};
+use crate::app::{Host, HostPlan, JournalPlace, Watched};
 use crate::clock::Clock;
 use crate::config::Environment;
-use crate::probes::raise_descriptor_limit;
+use crate::probes::{raise_descriptor_limit, take_variable};
 
 /// Runs the engine until SIGTERM or SIGINT. A second one leaves at once.
 pub fn run(config: Option<&Path>, env: &Environment) -> ExitCode {
+    let manager = service_manager();
     let Some(settings) = words::configuration(config, env, true) else { return ExitCode::FAILURE };
     if let Err(error) = raise_descriptor_limit() {
         tracing::warn!(%error, "cannot raise the limit of open files: fewer processes can be watched");
@@ -24,6 +27,7 @@ pub fn run(config: Option<&Path>, env: &Environment) -> ExitCode {
         socket: Some(settings.engine.socket.clone()),
         listen: Some(settings.engine.listen),
         config: settings,
+        watched: Some(Watched { manager }),
     };
     let host = match Host::start(plan, Clock::System) {
         Ok(host) => host,
@@ -56,4 +60,16 @@ pub fn run(config: Option<&Path>, env: &Environment) -> ExitCode {
     words::say("runwatch stops; what is not delivered stays in the journal");
     host.stop();
     stopped
+}
+
+/// The service manager that started us. Its variables are gone after this, before any thread or child
+/// is there to see them.
+fn service_manager() -> Option<Arc<ServiceManager>> {
+    match ServiceManager::of(VARIABLES.map(take_variable), std::process::id()) {
+        Ok(manager) => manager.map(Arc::new),
+        Err(error) => {
+            tracing::warn!(%error, "the service manager cannot be told that we are ready");
+            None
+        }
+    }
 }

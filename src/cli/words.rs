@@ -17,6 +17,8 @@ pub fn log_to_stderr(is_server: bool) {
     let filter = EnvFilter::try_from_env("RUNWATCH_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(coloured);
+    // A log that cannot be written, on a full disk say, would be told of on stderr, which is the log.
+    let log = log.log_internal_errors(false);
     // A log that is there already (a test's) is as good.
     log.try_init().unwrap_or_default();
 }

@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostics::{Problem, quoted};
+use super::self_watch::{self, SelfFile};
 use super::table::{Entry, Section};
 use super::team_file::{DefaultsFile, TeamFile, defaults, team};
 
@@ -30,6 +31,8 @@ pub(super) struct File<'i> {
     pub(super) sinks: Vec<SinkFile<'i>>,
     /// `[defaults]`.
     pub(super) defaults: DefaultsFile,
+    /// `[self]`.
+    pub(super) own: SelfFile,
     /// `[teams.NAME]`, in the order of the file.
     pub(super) teams: Vec<TeamFile<'i>>,
     /// The word `teams` where it first stands.
@@ -92,6 +95,7 @@ pub(super) fn read<'i>(text: &'i str, problems: &mut Vec<Problem>) -> File<'i> {
     problems.extend(errors.iter().map(|error| syntax_error(error, text)));
     let mut root = Section::root(document.get_ref());
     let engine = root.section("engine", problems).map(|section| engine(section, problems));
+    let own = root.section("self", problems).map(|section| self_watch::read(section, problems));
     let freshness = root.section("freshness", problems).map(|section| freshness(section, true, problems));
     let sinks = sinks(&mut root, problems);
     let defaults = root.section("defaults", problems).map(|section| defaults(section, problems));
@@ -101,6 +105,7 @@ pub(super) fn read<'i>(text: &'i str, problems: &mut Vec<Problem>) -> File<'i> {
     root.finish(problems);
     File {
         engine: engine.unwrap_or_default(),
+        own: own.unwrap_or_default(),
         freshness: freshness.unwrap_or_default(),
         sinks,
         defaults: defaults.unwrap_or_default(),

@@ -91,7 +91,7 @@ fn both<'f>(file: &'f HoursFile, hint: &str, problems: &mut Vec<Problem>) -> Opt
 }
 
 /// `22:00`, `22:00:30`; `24:00` is the next midnight.
-fn time_of_day(typed: &Text, problems: &mut Vec<Problem>) -> Option<Time> {
+pub(super) fn time_of_day(typed: &Text, problems: &mut Vec<Problem>) -> Option<Time> {
     let text = typed.get_ref().as_str();
     let is_plain = text.len() >= 4 && text.chars().all(|c| c.is_ascii_digit() || c == ':');
     let padded = if text.find(':') == Some(1) { format!("0{text}") } else { text.to_owned() };

@@ -6,8 +6,19 @@
 //! a span means the same bytes before and after.
 
 /// Parts of a key that say that its value is a secret.
-const SECRET_WORDS: &[&str] =
-    &["webhook", "token", "secret", "passw", "auth", "credential", "api_key", "apikey", "routing_key", "header"];
+const SECRET_WORDS: &[&str] = &[
+    "webhook",
+    "ping_url",
+    "token",
+    "secret",
+    "passw",
+    "auth",
+    "credential",
+    "api_key",
+    "apikey",
+    "routing_key",
+    "header",
+];
 
 /// The text with its secrets starred out, byte for byte as long.
 pub fn mask_secrets(text: &str) -> String {

@@ -16,6 +16,7 @@ mod mask;
 mod notify;
 mod pacing;
 mod resolve;
+mod self_watch;
 mod sinks;
 pub mod suggest;
 mod table;
@@ -31,6 +32,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use runwatch_plugin::http::UrlSource;
 use runwatch_plugin::{SinkPlan, SinkType};
 
 pub use diagnostics::{Gravity, Problem, Problems};
@@ -38,6 +40,7 @@ pub use environment::Environment;
 pub use load::{check_text, load};
 pub use sinks::built_in;
 
+use crate::domain::canary::Daily;
 use crate::domain::names::Name;
 use crate::domain::team::{SinkKey, Team};
 
@@ -50,6 +53,8 @@ pub struct Config {
     pub teams: Vec<Team>,
     /// The sinks that are defined, and the built-in ones that somebody uses.
     pub sinks: BTreeMap<SinkKey, SinkConfig>,
+    /// How runwatch itself is watched.
+    pub own: SelfConfig,
     /// The files that were read; none means the built-in settings.
     pub sources: Vec<PathBuf>,
 }
@@ -67,6 +72,17 @@ pub struct EngineConfig {
     pub state_dir: PathBuf,
     /// Where people reach the HTTP interface, for links in messages; no slash at its end.
     pub external_url: Option<String>,
+}
+
+/// How runwatch itself is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelfConfig {
+    /// A service outside that is pinged while the engine is well.
+    pub ping_url: Option<UrlSource>,
+    /// How often.
+    pub ping_interval: Duration,
+    /// When every sink is tested; `None` never.
+    pub canary: Option<Daily>,
 }
 
 /// One sink, its settings read, not yet opened.

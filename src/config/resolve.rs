@@ -11,6 +11,7 @@ use super::diagnostics::{Problem, quoted};
 use super::engine::engine;
 use super::environment::Environment;
 use super::file::{File, FreshnessFile, Text};
+use super::self_watch;
 use super::sinks::SinkTable;
 use super::suggest::advise;
 use super::teams::teams;
@@ -44,6 +45,7 @@ pub(super) fn resolve(
 ) -> Config {
     let folder = env.working_dir.join(path.and_then(Path::parent).unwrap_or(Path::new("")));
     let engine = engine(&file.engine, &folder, env, problems);
+    let own = self_watch::resolve(&file.own, problems);
     mode(file.freshness.mode.as_ref(), problems);
     let common = Freshness::default().overlaid(&file.freshness, BoundSource::File, problems);
     let inherited = common.overlaid(&file.defaults.keys.freshness, BoundSource::Team, problems);
@@ -53,7 +55,7 @@ pub(super) fn resolve(
     }
     let teams = teams(file, inherited, env, &mut sinks, problems);
     let sinks = sinks.finish(problems);
-    Config { engine, teams, sinks, sources: path.map(PathBuf::from).into_iter().collect() }
+    Config { engine, teams, sinks, own, sources: path.map(PathBuf::from).into_iter().collect() }
 }
 
 fn mode(mode: Option<&Text>, problems: &mut Vec<Problem>) {

@@ -73,6 +73,11 @@ impl<'a, 'i> Section<'a, 'i> {
         self.take(key)?.text(problems)
     }
 
+    /// The value as it stands, with its place: for what reads itself.
+    pub(super) fn value(&mut self, key: &'static str) -> Option<Spanned<DeValue<'i>>> {
+        self.take(key).map(|entry| entry.value.clone())
+    }
+
     /// `true` or `false`.
     pub(super) fn flag(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<Spanned<bool>> {
         let entry = self.take(key)?;

@@ -4,7 +4,9 @@
 //! go in, effects come out, and `next_deadline` says when the machine wants to be asked again.
 
 pub mod aggregate;
+pub mod blindness;
 pub mod calendar;
+pub mod canary;
 pub mod change;
 pub mod check;
 pub mod command;
@@ -21,6 +23,7 @@ pub mod joining;
 pub mod ledger;
 pub mod liveness;
 pub mod names;
+pub mod notice;
 pub mod observation;
 pub mod pace;
 pub mod routing;

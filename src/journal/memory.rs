@@ -72,6 +72,7 @@ struct State {
     reports: BTreeMap<Name, Timestamp>,
     last_incident: u64,
     last_written_us: Option<i64>,
+    stopped: bool,
 }
 
 #[derive(Debug)]
@@ -204,8 +205,19 @@ impl State {
         self.commits += 1;
         self.last_incident = self.last_incident.max(highest_incident(&entry));
         self.last_written_us = self.last_written_us.max(newest_us(&entry));
-        let Entry { transitions, incidents, deliveries, settlements, facts, verdicts, notes, silences, reports } =
-            entry;
+        self.stopped = entry.alive.map_or(self.stopped, |alive| alive.stopping);
+        let Entry {
+            transitions,
+            incidents,
+            deliveries,
+            settlements,
+            facts,
+            verdicts,
+            notes,
+            silences,
+            reports,
+            alive: _,
+        } = entry;
         self.transitions.extend(transitions);
         for incident in incidents {
             let fresh = self.seq();
@@ -317,6 +329,7 @@ impl State {
             name: self.name.clone(),
             last_incident: self.last_incident,
             last_written_at: self.last_written_us.and_then(|us| Timestamp::from_microsecond(us).ok()),
+            stopped: self.stopped,
             unreadable: Vec::new(),
         }
     }

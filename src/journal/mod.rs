@@ -37,7 +37,8 @@ fn newest_us(entry: &Entry) -> Option<i64> {
     let notes = entry.notes.iter().map(|note| note.at);
     let reports = entry.reports.iter().map(|(_, until)| *until);
     let all = transitions.chain(incidents).chain(deliveries).chain(settlements).chain(facts).chain(verdicts);
-    let all = all.chain(notes).chain(reports);
+    let alive = entry.alive.iter().map(|alive| alive.at);
+    let all = all.chain(notes).chain(reports).chain(alive);
     all.max().map(Timestamp::as_microsecond)
 }
 

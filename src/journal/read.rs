@@ -25,9 +25,9 @@ pub(super) struct Found<T> {
 pub(super) fn recover(db: &mut Connection, outbox_per_sink: usize) -> rusqlite::Result<Found<Recovered>> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Deferred)?;
     let mut asides = Vec::new();
-    let (name, last_incident, last_written_us): (String, i64, Option<i64>) =
-        tx.query_row("SELECT name, last_incident, last_written_us FROM meta", [], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    let (name, last_incident, last_written_us, stopped): (String, i64, Option<i64>, bool) =
+        tx.query_row("SELECT name, last_incident, last_written_us, stopped FROM meta", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })?;
     let found = Recovered {
         silences: silences(&tx, last_written_us, &mut asides)?,
@@ -38,6 +38,7 @@ pub(super) fn recover(db: &mut Connection, outbox_per_sink: usize) -> rusqlite::
         name,
         last_incident: u64::try_from(last_incident).unwrap_or(0),
         last_written_at: last_written_us.and_then(|us| Timestamp::from_microsecond(us).ok()),
+        stopped,
         unreadable: Vec::new(),
     };
     Ok(Found { found, asides })

@@ -65,17 +65,17 @@ pub(super) fn apply(tx: &Transaction<'_>, entry: &Entry) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Notes the newest time and the highest incident; returns the newest time so far.
+/// Notes the newest time, the highest incident and whether we are told to stop; returns the newest time so far.
 fn stamp(tx: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<i64> {
     let number = i64::try_from(highest_incident(entry)).unwrap_or(i64::MAX);
     let newest: Option<i64> = tx
         .prepare_cached(
-            "UPDATE meta SET last_incident = max(last_incident, ?1),
+            "UPDATE meta SET last_incident = max(last_incident, ?1), stopped = coalesce(?3, stopped),
                 last_written_us = CASE WHEN ?2 IS NULL THEN last_written_us
                     ELSE max(coalesce(last_written_us, ?2), ?2) END
              RETURNING last_written_us",
         )?
-        .query_row(params![number, newest_us(entry)], |row| row.get(0))?;
+        .query_row(params![number, newest_us(entry), entry.alive.map(|alive| alive.stopping)], |row| row.get(0))?;
     Ok(newest.unwrap_or(0))
 }
 

@@ -12,7 +12,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(super) const APPLICATION_ID: i32 = 0x5257_4a31;
 
 /// Each version's SQL, from the one before it. Only ever appended to.
-const MIGRATIONS: &[&str] = &[V1, V2];
+const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 /// The newest version known here.
 pub(super) const KNOWN: u32 = MIGRATIONS.len() as u32;
@@ -195,6 +195,8 @@ CREATE INDEX transitions_run ON transitions (team, run, at_us);
 CREATE INDEX incidents_changed ON incidents (changed_us);
 CREATE INDEX incidents_run ON incidents (run, opened_us);
 ";
+/// Whether the last life of the engine ended because it was told to.
+const V3: &str = "ALTER TABLE meta ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0";
 
 /// The version a file has; 0 for a new one.
 pub(super) fn version(db: &Connection) -> rusqlite::Result<u32> {

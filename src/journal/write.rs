@@ -150,7 +150,8 @@ enum Abort {
 }
 
 fn size(entry: &Entry) -> usize {
-    let Entry { transitions, incidents, deliveries, settlements, facts, verdicts, notes, silences, reports } = entry;
+    let Entry { transitions, incidents, deliveries, settlements, facts, verdicts, notes, silences, reports, alive: _ } =
+        entry;
     transitions.len()
         + incidents.len()
         + deliveries.len()

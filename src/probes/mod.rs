@@ -20,7 +20,9 @@ pub use environ::Launch;
 pub use host::{Host, hostname, keeps_exit_status, kernel, uid};
 pub use inspect::{InspectError, Inspected, Placed, has_thread, inspect, placed_below};
 pub use memory::OomWatch;
-pub use sys::{DescriptorLimit, keep_descriptor_limit, raise_descriptor_limit, restore_descriptor_limit};
+pub use sys::{
+    DescriptorLimit, keep_descriptor_limit, raise_descriptor_limit, restore_descriptor_limit, take_variable,
+};
 
 use crate::domain::liveness::{ProbeTarget, Sighting};
 use crate::ports::Probe;

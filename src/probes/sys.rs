@@ -43,6 +43,17 @@ const _: () = assert!(size_of::<PidfdInfo>() == 64 && std::mem::offset_of!(Pidfd
 /// `PIDFD_GET_INFO`: `_IOWR(0xFF, 11, struct pidfd_info)`.
 const PIDFD_GET_INFO: u32 = (3 << 30) | ((size_of::<PidfdInfo>() as u32) << 16) | (0xFF << 8) | 11;
 
+/// A variable of the environment, taken out of it: no child has it any more.
+///
+/// To be called while the process has one thread, as `main` does: another one may be reading the
+/// environment at the same moment.
+pub fn take_variable(name: &str) -> Option<std::ffi::OsString> {
+    let value = std::env::var_os(name)?;
+    // SAFETY: callers run before any thread is started (see above).
+    unsafe { std::env::remove_var(name) };
+    Some(value)
+}
+
 /// A descriptor that stands for a process.
 ///
 /// # Errors

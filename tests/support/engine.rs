@@ -86,7 +86,15 @@ impl Engine {
     /// # Errors
     /// The engine ended before it was ready; the error carries its words.
     pub fn start(home: &Home, config: &str) -> Result<Engine, String> {
-        let (mut child, log) = Engine::spawn(home, config);
+        Engine::start_with(home, config, &[], &[])
+    }
+
+    /// The same with variables of its own, and by way of `wrap`, a program with arguments that becomes it.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn start_with(home: &Home, config: &str, variables: &[(&str, &str)], wrap: &[&str]) -> Result<Engine, String> {
+        let (mut child, log) = Engine::spawn(home, config, variables, wrap);
         let ready = eventually("the engine to be ready", GENEROUS, || {
             if let Some(status) = child.try_wait().unwrap() {
                 return Some(Err(status));
@@ -107,13 +115,13 @@ impl Engine {
 
     /// Starts an engine and kills it `after` that, ready or not.
     pub fn kill_starting(home: &Home, config: &str, after: Duration) {
-        let (mut child, _) = Engine::spawn(home, config);
+        let (mut child, _) = Engine::spawn(home, config, &[], &[]);
         std::thread::sleep(after);
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    fn spawn(home: &Home, config: &str) -> (Child, PathBuf) {
+    fn spawn(home: &Home, config: &str, variables: &[(&str, &str)], wrap: &[&str]) -> (Child, PathBuf) {
         // Port 0 leaves the choice to the kernel, so that tests beside each other never meet.
         let listening = if config.contains("listen") {
             config.to_owned()
@@ -126,6 +134,10 @@ impl Engine {
         fs::write(&file, listening).unwrap();
         let output = File::create(&log).unwrap();
         let mut command = home.runwatch(["serve", "-c", file.to_str().unwrap()]);
+        command.envs(variables.iter().copied());
+        if let Some((program, arguments)) = wrap.split_first() {
+            command = wrapped(&command, program, arguments);
+        }
         (command.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap(), log)
     }
 
@@ -171,4 +183,20 @@ impl Drop for Engine {
         let _gone = self.child.kill();
         let _ended = self.child.wait();
     }
+}
+
+/// `PROGRAM ARGUMENTS COMMAND`, in the environment of the command.
+fn wrapped(command: &Command, program: &str, arguments: &[&str]) -> Command {
+    let mut wrapped = Command::new(program);
+    wrapped.args(arguments).arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        wrapped.current_dir(folder);
+    }
+    wrapped
 }

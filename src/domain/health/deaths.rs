@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use runwatch_plugin::Health;
 
+use super::liveness::PARENT_RETURN;
 use super::run::{Changed, RunHealth};
 use crate::domain::change::{Deaths, FoldStep};
 use crate::domain::check::{CheckKind, Transition};
@@ -300,6 +301,21 @@ impl RunHealth {
         let fold = self.members.fold.map(|fold| fold.until);
         let stragglers = self.members.stragglers_until.filter(|_| self.open);
         earliest([self.members.next_untold(), fold, stragglers])
+    }
+
+    /// Nobody looked until `end`: whoever may have a word on a death has as long for it as before.
+    pub(super) fn wait_for_words_anew(&mut self, end: Moment) {
+        let members = self.members.list.iter_mut().map(|member| &mut member.process);
+        for process in members.chain([&mut self.process]) {
+            if let Some((_, since)) = process.held.as_ref().filter(|_| !process.hold.is_zero()) {
+                process.hold = process.hold.max(end.since(*since) + PARENT_RETURN);
+            }
+        }
+        for thread in &mut self.threads {
+            thread.held = thread.held.map(|since| since.max(end));
+        }
+        self.members.untold.iter_mut().for_each(|(at, _)| *at = (*at).max(end + LAUNCHER_HOLD));
+        self.members.stragglers_until = self.members.stragglers_until.map(|until| until.max(end + STRAGGLERS));
     }
 
     /// Members that were announced did not come: the attempt is over without them.

@@ -41,6 +41,11 @@ impl ImpliedFinish {
         self.pending.is_some()
     }
 
+    /// Another group may have come while nobody looked.
+    pub(super) fn wait_anew(&mut self, end: Moment) {
+        self.pending = self.pending.map(|since| since.max(end));
+    }
+
     pub(super) fn deadline(&self) -> Option<Moment> {
         self.pending.map(|since| since + ANOTHER_GROUP)
     }

@@ -24,22 +24,18 @@ mod twin;
 mod verdict;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::change::{ProbeObserved, RunChange, StandingChange, WatchRequest};
 use super::deadlines::Slot;
-use super::names::{Name, RunId};
+use super::names::{Name, RunId, RunKey};
 use super::observation::{Observed, RunObserved};
 use super::run::{RunFacts, RunVerdict};
 use super::team::Team;
 use super::time::{Moment, Now};
+use crate::limits::PULSE_GAP;
 
 use run::RunHealth;
 use timers::{Owner, Timers};
-
-/// A wake this much later than asked for means that we did not run: the machine slept, or we were
-/// stopped. Silence in that time is ours, not the runs'.
-const BLIND: Duration = Duration::from_secs(2);
 
 /// Which machine this is: the half of a process's identity that all share.
 #[derive(Debug, Clone)]
@@ -140,8 +136,8 @@ impl HealthMachine {
     /// Judges what is due.
     pub fn on_deadline(&mut self, now: Now) -> HealthEffects {
         let mut effects = HealthEffects::default();
-        if self.asked.is_some_and(|asked| now.moment.since(asked) >= BLIND) {
-            self.timers.floor = Some(now.moment);
+        if self.asked.is_some_and(|asked| now.moment.since(asked) >= PULSE_GAP) {
+            self.on_gap(now.moment);
         }
         self.asked = None;
         let mut due = std::mem::take(&mut self.due);
@@ -162,6 +158,23 @@ impl HealthMachine {
         due.clear();
         self.due = due;
         effects
+    }
+
+    /// We did not run until `end`: the machine slept, or we were stopped. Silence of that time is ours,
+    /// not the runs', and no deadline is earlier than `end` plus its bound, as after a restart.
+    pub fn on_gap(&mut self, end: Moment) {
+        if self.timers.floor.is_some_and(|floor| floor >= end) {
+            return;
+        }
+        self.timers.floor = Some(end);
+        for run in self.runs.iter_mut().flatten() {
+            run.wait_anew(end, &mut self.timers);
+        }
+    }
+
+    /// The attempts that have not ended.
+    pub fn open_runs(&self) -> Vec<RunKey> {
+        self.runs.iter().flatten().filter(|run| run.open).map(|run| run.key.clone()).collect()
     }
 
     /// When the machine wants to be asked again.

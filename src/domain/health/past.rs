@@ -85,6 +85,18 @@ impl RunHealth {
         }
     }
 
+    /// We did not run until `end`, as if we had been started anew then: what is waited for is waited for
+    /// from there, and a word that was on its way to us in that time has its time once more.
+    pub(super) fn wait_anew(&mut self, end: Moment, timers: &mut Timers) {
+        self.awaited_from = self.awaited_from.max(end);
+        if let Some(past) = &mut self.past {
+            past.since = past.since.max(end);
+        }
+        self.finish.wait_anew(end);
+        self.wait_for_words_anew(end);
+        self.arm_chores(timers);
+    }
+
     /// Whether all that is known of it was read as history, and nothing of it was told.
     pub(super) fn is_recalled(&self) -> bool {
         self.is_only_read() && !self.progressed && self.alerts.is_empty()

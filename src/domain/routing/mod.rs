@@ -19,6 +19,8 @@ mod sinks;
 mod telling;
 mod words;
 
+pub(super) use telling::delivery;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 

@@ -247,7 +247,7 @@ pub(super) fn alert_summary(alert: &crate::domain::check::Alert) -> AlertSummary
 }
 
 /// One row of the outbox; its id repeats on every re-send.
-pub(super) fn delivery(
+pub(in crate::domain) fn delivery(
     id: &str,
     sink: &SinkKey,
     mut notification: Notification,
