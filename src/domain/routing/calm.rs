@@ -24,9 +24,7 @@ pub(super) enum Return {
     /// It is new, or was there all the time.
     None,
     /// It came back.
-    Once,
-    /// It came back so often by now that it is told as one.
-    Flapping,
+    Back,
 }
 
 impl RoutingMachine {
@@ -134,9 +132,8 @@ impl RoutingMachine {
             let span = format_duration(pacing.flap_within);
             let said = format!("it came back {count} times within {span}, and is over once it was calm for as long");
             effects.notes.push(note(incident, NoteKind::Flapping, at, said));
-            return Return::Flapping;
         }
-        Return::Once
+        Return::Back
     }
 
     fn remember(&mut self, incident: &Incident, at: Timestamp) {

@@ -195,7 +195,7 @@ impl RoutingMachine {
         let cause = cause_of(change);
         take_in(&mut open, change, severity, fresh);
         open.incident.summary = words::summary(change, &cause);
-        if returned == Return::Flapping {
+        if calm::is_flapping(&open.incident, self.pacing(&key.team), change.at.utc) {
             open.incident.summary.push_str(words::COMES_AND_GOES);
         }
         if ended_badly {
@@ -208,6 +208,7 @@ impl RoutingMachine {
         match told {
             Telling::Now(_) if self.waits(&mut open, change, fresh) => {}
             Telling::Now(kind) => self.tell(&mut open, kind, change.at, effects),
+            Telling::Later if open.tell_due.is_some() => {}
             Telling::Later => open.tell_later(change.at),
             Telling::Folded | Telling::Nothing => {}
         }

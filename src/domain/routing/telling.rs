@@ -15,6 +15,7 @@ use crate::domain::delivery::{Delivery, Hold, HoldReason};
 use crate::domain::incident::{self, Incident, Recipient};
 use crate::domain::ledger::{Note, NoteKind};
 use crate::domain::names::{Name, RunKey};
+use crate::domain::scrub::scrub;
 use crate::domain::team::{SinkKey, Team};
 use crate::domain::time::Now;
 use crate::limits::ALERTS_LISTED_MAX;
@@ -242,7 +243,7 @@ pub(super) fn alert_summary(alert: &crate::domain::check::Alert) -> AlertSummary
         subject: alert.subject.clone(),
         health: alert.health,
         since: alert.since,
-        reason: alert.reason.clone(),
+        reason: scrub(&alert.reason).into_owned(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use runwatch_plugin::{
-    AlertSummary, DeliveryNote, Evidence, ExitEvidence, Kind, Links, Notification, RunRef, RunState, Severity, VERSION,
+    DeliveryNote, Evidence, ExitEvidence, Kind, Links, Notification, RunRef, RunState, Severity, VERSION,
 };
 
 use super::{Cause, Occasion, members};
@@ -15,7 +15,6 @@ use crate::domain::incident::Incident;
 use crate::domain::liveness::{Activity, DeathCause, Exit, Liveness};
 use crate::domain::run::format_runtime;
 use crate::domain::scrub::{scrub, scrub_notification};
-use crate::limits::ALERTS_LISTED_MAX;
 
 /// The notification of one incident, or of an outcome without one, for one team.
 pub(super) fn notification(
@@ -30,7 +29,6 @@ pub(super) fn notification(
     let cause = &occasion.cause;
     let name = verdict.key.name.to_string();
     let severity = incident.map_or(Severity::Info, |incident| incident.severity);
-    let alerts = incident.map(|incident| incident.alerts.as_slice()).unwrap_or_default();
     let mut notification = Notification {
         version: VERSION,
         id: id.to_owned(),
@@ -49,17 +47,7 @@ pub(super) fn notification(
         next: next(occasion.kind, change, cause),
         at: occasion.now.utc,
         since: incident.filter(|_| occasion.kind == Kind::Resolved).map_or(cause.since, |incident| incident.opened_at),
-        alerts: alerts
-            .iter()
-            .take(ALERTS_LISTED_MAX)
-            .map(|alert| AlertSummary {
-                check: alert.check.as_str().to_owned(),
-                subject: alert.subject.clone(),
-                health: alert.health,
-                since: alert.since,
-                reason: alert.reason.clone(),
-            })
-            .collect(),
+        alerts: Vec::new(),
         evidence: evidence(change),
         links: Links { run: external_url.map(|url| run_link(url, &name)) },
         delivery: DeliveryNote { id: String::new(), attempt: 1, late_by_s: 0.0 },
@@ -122,7 +110,8 @@ pub(super) const COMES_AND_GOES: &str = "; it comes and goes, so that its end is
 /// One sentence on an incident that is still open.
 pub(super) fn reminder(page: &Notification, incident: &Incident, now: Timestamp) -> String {
     let state = page.state.as_str().replace('_', " ");
-    format!("{} is still {state} after {}: {}", page.run.id, span(incident.opened_at, now), incident.summary)
+    let lasted = span(incident.opened_at, now);
+    format!("{} is still {state} after {lasted}; told before: {}", page.run.id, incident.summary)
 }
 
 /// One sentence on an incident that nobody took up.

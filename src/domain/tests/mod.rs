@@ -9,6 +9,7 @@ mod incidents;
 mod members;
 mod records;
 mod teams;
+mod telling;
 mod twins;
 mod words;
 
@@ -21,12 +22,15 @@ use runwatch_plugin::{Health, Kind, Notification, RunState};
 use super::aggregate::AggregateMachine;
 use super::change::{ProbeObserved, RunChange, WatchKey, WatchRequest};
 use super::check::{CheckKind, Transition};
+use super::command::{Command, CommandError};
+use super::delivery::{Delivery, Settlement};
 use super::event::{
     Event, EventBatch, Leftover, Meaning, ProcessEnded, ProcessStarted, RunStarted, SchedulerWord, ThreadReport,
 };
 use super::freshness::STARTUP;
 use super::health::{HealthEffects, HealthMachine, HostIdentity};
 use super::intake::IntakeMachine;
+use super::ledger::Note;
 use super::liveness::{Exit, Sighting};
 use super::names::{Name, RunId};
 use super::routing::{RoutingEffects, RoutingMachine, SinkDirectory};
@@ -50,6 +54,10 @@ struct Night {
     watch: Vec<WatchRequest>,
     facts: Vec<RunFacts>,
     deliveries: Vec<String>,
+    /// Everything that was to be delivered, when (ms).
+    sent: Vec<(i64, Delivery)>,
+    settlements: Vec<Settlement>,
+    notes: Vec<Note>,
 }
 
 fn now_at(ms: i64) -> Now {
@@ -73,7 +81,10 @@ fn teams() -> Arc<[Team]> {
 
 impl Night {
     fn new() -> Night {
-        let teams = teams();
+        Night::of(teams())
+    }
+
+    fn of(teams: Arc<[Team]>) -> Night {
         Night {
             now_ms: 0,
             intake: IntakeMachine::new(teams.clone()).on_host("here".into()),
@@ -86,6 +97,9 @@ impl Night {
             watch: Vec::new(),
             facts: Vec::new(),
             deliveries: Vec::new(),
+            sent: Vec::new(),
+            settlements: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -162,13 +176,36 @@ impl Night {
     }
 
     fn tell(&mut self, effects: RoutingEffects) {
+        self.notes.extend(effects.notes);
+        self.settlements.extend(effects.settlements);
         for delivery in effects.deliveries {
             assert!(!self.deliveries.contains(&delivery.id), "delivery id {} stands twice", delivery.id);
             self.deliveries.push(delivery.id.clone());
+            self.sent.push((self.now_ms, delivery.clone()));
             if &*delivery.sink == "pager" {
                 self.told.push((self.now_ms, Notification::clone(&delivery.notification)));
             }
         }
+    }
+
+    /// What became of everything that was sent: when (ms), sink, kind, and until when it is held.
+    fn sent(&self) -> Vec<(i64, &str, Kind)> {
+        self.sent.iter().map(|(ms, one)| (*ms, &*one.sink, one.notification.kind)).collect()
+    }
+
+    /// A person asks for something, `ms` into the night.
+    fn command(&mut self, ms: i64, command: Command) -> Result<String, CommandError> {
+        self.until(ms);
+        let (done, effects) = self.routing.on_command(command, self.now())?;
+        self.tell(effects);
+        Ok(done.said)
+    }
+
+    /// The id of the one open incident.
+    fn incident(&self) -> String {
+        let open = self.routing.incidents();
+        assert_eq!(open.len(), 1, "{open:?}");
+        open[0].id.clone()
     }
 
     /// What the pager was told: when (ms), kind, state, check.

@@ -1,0 +1,152 @@
+//! Sinks that take nothing, that are renamed, that refuse.
+
+use super::*;
+use crate::domain::delivery::{AttemptOutcome, SinkCondition};
+use crate::domain::routing::SinkDirectory;
+
+fn down(night: &Night) -> SinkCondition {
+    SinkCondition::Down { since: night.now().utc, reason: "503 busy".to_owned() }
+}
+
+fn turn(night: &mut Night, ms: i64, sink: &str, condition: SinkCondition) {
+    night.until(ms);
+    let effects = night.routing.on_sink_condition(&sink.into(), condition, night.now());
+    night.tell(effects);
+}
+
+fn strand(night: &mut Night, sink: &str) -> Vec<String> {
+    let waiting: Vec<Delivery> =
+        night.sent.iter().filter(|sent| &*sent.1.sink == sink).map(|sent| sent.1.clone()).collect();
+    let (moved, effects) = night.routing.on_stranded(&sink.into(), waiting, night.now());
+    night.tell(effects);
+    moved
+}
+
+/// `pager` and `chat` are both told of what is critical.
+fn two_sinks() -> Team {
+    let rule = |sink: &str| NotifyRule::to(vec![sink.into()], NotifyFilter::default());
+    Team { notify: vec![rule("pager"), rule("chat")], ..Team::named("default") }
+}
+
+fn directory(known: &[&str], fallbacks: &[(&str, &str)]) -> SinkDirectory {
+    SinkDirectory {
+        known: known.iter().map(|name| Name::from(*name)).collect(),
+        fallbacks: fallbacks.iter().map(|(from, to)| (Name::from(*from), Name::from(*to))).collect(),
+    }
+}
+
+#[test]
+fn a_sink_that_is_down_is_an_incident_told_elsewhere_and_closed_when_it_is_back() {
+    let mut night = night_of(two_sinks());
+    let condition = down(&night);
+    turn(&mut night, 1_000, "pager", condition.clone());
+    turn(&mut night, 2_000, "pager", condition);
+    assert_eq!(night.sent(), [(1_000, "chat", Kind::Firing)], "once");
+    let note = &night.sent[0].1.notification;
+    assert_eq!((note.check.as_str(), note.run.id.as_str()), ("sink", "runwatch: sink pager"));
+    assert!(note.summary.contains("sink pager of team default takes nothing: 503 busy"), "{}", note.summary);
+    turn(&mut night, 60_000, "pager", SinkCondition::Working);
+    assert_eq!(night.sent()[1..], [(60_000, "chat", Kind::Resolved)]);
+    assert_eq!(night.routing.incidents(), []);
+}
+
+#[test]
+fn the_only_sink_that_breaks_is_told_through_what_this_host_has() {
+    let mut night = night_of(Team { escalate: Vec::new(), ..lab() });
+    let teams = night.teams.clone();
+    let effects = night.routing.reload(teams, directory(&["pager", "terminal"], &[]), night.now());
+    night.tell(effects);
+    let condition = down(&night);
+    turn(&mut night, 1_000, "pager", condition);
+    assert_eq!(night.sent(), [(1_000, "terminal", Kind::Firing)]);
+    assert_eq!(night.sent[0].1.notification.severity, runwatch_plugin::Severity::Critical);
+}
+
+#[test]
+fn what_waits_for_a_sink_that_is_down_goes_to_its_fallback_and_so_does_the_end() {
+    let mut night = hung(Team { escalate: Vec::new(), ..lab() });
+    let teams = night.teams.clone();
+    let effects = night.routing.reload(teams, directory(&["pager", "mail"], &[("pager", "mail")]), night.now());
+    night.tell(effects);
+    let condition = down(&night);
+    turn(&mut night, 40_000, "pager", condition);
+    let waiting = night.sent[0].1.id.clone();
+    let moved = strand(&mut night, "pager");
+    assert_eq!(moved, [waiting.clone()]);
+    let copy = &night.sent.last().unwrap().1;
+    assert_eq!((&*copy.sink, copy.notification.kind), ("mail", Kind::Firing));
+    let settled = &night.settlements[0];
+    assert_eq!(settled.delivery, waiting);
+    assert_eq!(settled.outcome, AttemptOutcome::Folded { into: copy.id.clone() });
+    night.send(60_000, metric());
+    let ends: Vec<_> = night.sent().into_iter().filter(|sent| sent.2 == Kind::Resolved).map(|sent| sent.1).collect();
+    assert_eq!(ends, ["mail", "pager"]);
+}
+
+#[test]
+fn what_another_sink_of_the_team_told_waits_for_the_one_that_is_down() {
+    let mut night = hung(two_sinks());
+    let condition = down(&night);
+    turn(&mut night, 40_000, "pager", condition);
+    assert_eq!(strand(&mut night, "pager"), Vec::<String>::new());
+}
+
+#[test]
+fn a_message_that_is_refused_for_good_is_told_elsewhere() {
+    let mut night = hung(Team { escalate: Vec::new(), ..lab() });
+    let teams = night.teams.clone();
+    let effects = night.routing.reload(teams, directory(&["pager", "desktop"], &[]), night.now());
+    night.tell(effects);
+    let refused = night.sent[0].1.clone();
+    let effects = night.routing.on_refused(&refused, "404 no_service", night.now());
+    night.tell(effects);
+    assert_eq!(night.sent()[1..], [(6_000, "desktop", Kind::Firing)]);
+    night.send(60_000, metric());
+    assert!(night.sent().contains(&(60_000, "desktop", Kind::Resolved)), "{:?}", night.sent());
+}
+
+#[test]
+fn whoever_was_told_through_a_sink_that_was_renamed_is_told_the_end_through_the_new_one() {
+    let mut night = hung(Team { escalate: Vec::new(), ..lab() });
+    let renamed =
+        Team { notify: vec![NotifyRule::to(vec!["phone".into()], NotifyFilter::default())], ..Team::named("default") };
+    let teams: Arc<[Team]> = Arc::new([renamed]);
+    let effects = night.routing.reload(teams, directory(&["phone"], &[]), night.now());
+    night.tell(effects);
+    assert_eq!(night.sent().len(), 1, "nobody is told because of a reload");
+    night.send(60_000, metric());
+    assert_eq!(night.sent()[1..], [(60_000, "phone", Kind::Resolved)]);
+}
+
+#[test]
+fn what_waits_for_a_sink_that_is_no_more_goes_to_whom_the_team_names_now() {
+    let mut night = hung(Team { escalate: Vec::new(), ..lab() });
+    let orphan = night.sent[0].1.clone();
+    let renamed =
+        Team { notify: vec![NotifyRule::to(vec!["phone".into()], NotifyFilter::default())], ..Team::named("default") };
+    let effects = night.routing.reload(Arc::new([renamed]), directory(&["phone"], &[]), night.now());
+    night.tell(effects);
+    let effects = night.routing.on_orphans(vec![orphan.clone()], night.now());
+    night.tell(effects);
+    assert_eq!(night.sent()[1..], [(6_000, "phone", Kind::Firing)]);
+    assert_eq!(night.settlements[0].delivery, orphan.id);
+}
+
+#[test]
+fn a_run_whose_team_is_no_more_is_the_default_teams() {
+    let mut vision = Team { escalate: Vec::new(), ..lab() };
+    vision.name = "vision".into();
+    let everything = crate::domain::team::RunMatcher {
+        run: Some(globset::Glob::new("*").unwrap().compile_matcher()),
+        ..Default::default()
+    };
+    vision.matchers = vec![everything];
+    let rest =
+        Team { notify: vec![NotifyRule::to(vec!["ops".into()], NotifyFilter::default())], ..Team::named("default") };
+    let mut night = Night::of(Arc::new([vision, rest.clone()]));
+    night.send(0, wrapped(7));
+    let effects = night.routing.reload(Arc::new([rest]), directory(&["ops"], &[]), night.now());
+    night.tell(effects);
+    night.send(1_000, exited(Exit::signal(9), false));
+    assert_eq!(night.sent(), [(1_000, "ops", Kind::Firing)]);
+}
