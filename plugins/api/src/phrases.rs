@@ -74,6 +74,7 @@ impl Notification {
         match self.kind {
             Kind::Test => "test message from runwatch".to_owned(),
             Kind::Resolved => format!("{run} resolved"),
+            Kind::Info if self.check == "self" => format!("{run} on itself"),
             Kind::Info | Kind::Digest => format!("{run} {state}"),
             Kind::Firing | Kind::Update | Kind::Reminder | Kind::Escalation => {
                 let more = match self.kind {
