@@ -8,12 +8,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use runwatch_plugin::RunState;
+use runwatch_plugin::{RunState, format_duration};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 use crate::api::wire;
+use crate::domain::report::Report;
 use crate::sources::socket::{Hello, HelloAnswer, PROTOCOL};
 
 /// How long an answer may take: one from this host takes milliseconds.
@@ -212,6 +213,23 @@ impl Client {
     pub async fn incidents(&self, open: Option<bool>) -> Result<wire::Incidents, ClientError> {
         let open = open.map(|open| if open { "true" } else { "false" });
         self.get("/api/v1/incidents", &[("open", open)]).await
+    }
+
+    /// One incident with its story: by its id, the number at its end, or a run's name for its newest.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] where there is none.
+    pub async fn incident(&self, name: &str, team: Option<&str>) -> Result<wire::IncidentAndStory, ClientError> {
+        self.get(&format!("/api/v1/incidents/{}", encoded(name)), &[("team", team)]).await
+    }
+
+    /// The report of the last `since`.
+    ///
+    /// # Errors
+    /// No answer, or none that can be read.
+    pub async fn report(&self, since: Duration, team: Option<&str>) -> Result<Report, ClientError> {
+        let since = format_duration(since);
+        self.get("/api/v1/report", &[("since", Some(&since)), ("team", team)]).await
     }
 
     async fn get<A: DeserializeOwned>(&self, path: &str, query: &[(&str, Option<&str>)]) -> Result<A, ClientError> {

@@ -115,6 +115,16 @@ pub const JOURNAL_ROWS_MAX: usize = 200_000;
 pub const LEDGER_ROWS_MAX: usize = 10_000;
 /// How long before an incident opened the ledger looks for what led to it.
 pub const LEDGER_BEFORE: Duration = Duration::from_secs(3600);
+/// Lines of each kind on a report's page; the rest is counted there, and told in its JSON.
+pub const REPORT_LINES_MAX: usize = 15;
+/// Characters of a report's page in a message: what chats take without cutting it.
+pub const REPORT_CHARS_MAX: usize = 2500;
+/// The longest time one scheduled report tells of, after an engine was gone for longer.
+pub const REPORT_SPAN_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How far back a report reaches that does not say: a night.
+pub const REPORT_SINCE: Duration = Duration::from_secs(12 * 3600);
+/// Deliveries listed in one answer, newest first.
+pub const DELIVERIES_LISTED_MAX: usize = 1000;
 /// Old rows are looked for once in so many commits, so that looking is cheap beside the commits.
 pub const JOURNAL_PRUNE_COMMITS: u64 = 256;
 /// Old rows removed from each table at once: at least these, and twice what was written since where

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use actix::Message;
+use jiff::Timestamp;
 
 use crate::domain::blindness::Gap;
 use crate::domain::change::{ProbeObserved, RunChange, StandingChange, WatchRequest};
@@ -111,6 +112,17 @@ pub struct HealthChanged {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Deliver(pub Vec<Delivery>);
+
+/// Reporter → Router. The answer: the deliveries, and up to when which team was reported to, are in
+/// the journal.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ReportMade {
+    /// The report on its way to each of the team's sinks.
+    pub deliveries: Vec<Delivery>,
+    /// Up to when which team was reported to.
+    pub reports: Vec<(Name, Timestamp)>,
+}
 
 /// SinkRunner → Router. The answer: written down.
 #[derive(Message)]

@@ -92,6 +92,11 @@ pub trait Board: Send + Sync {
     /// # Errors
     /// The journal cannot be read.
     async fn incidents(&self, query: IncidentQuery) -> Result<Vec<Incident>, JournalError>;
+    /// What is known of an incident, or of a stretch of time.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    async fn ledger(&self, query: LedgerQuery) -> Result<Ledger, JournalError>;
     /// How far the file at `path` was read for the run, as far as the engine remembers.
     ///
     /// # Errors

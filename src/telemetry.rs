@@ -97,6 +97,11 @@ pub fn name_taken(run: &str, known_as: &str) {
     tracing::warn!(run, known_as, "an attempt of this run is live already, so another is known by its own name");
 }
 
+/// A team's report could not be made.
+pub fn report_not_made(team: &str, reason: &str) {
+    tracing::warn!(team, reason, "a report could not be made, and is tried again in a minute");
+}
+
 /// A way in failed.
 pub fn source_failed(source: &str, reason: &str) {
     tracing::error!(source, reason, "a way in failed");

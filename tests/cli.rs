@@ -23,7 +23,21 @@ fn said(mut command: Command) -> Said {
 #[test]
 fn each_command_explains_itself() {
     let home = Home::new();
-    for command in ["", "serve", "run", "attach", "tail", "status", "explain", "check", "sinks", "sinks test", "demo"] {
+    for command in [
+        "",
+        "serve",
+        "run",
+        "attach",
+        "tail",
+        "status",
+        "explain",
+        "why",
+        "report",
+        "check",
+        "sinks",
+        "sinks test",
+        "demo",
+    ] {
         let args = command.split_whitespace().chain(["--help"]);
         let help = said(home.runwatch(args));
         assert_eq!((help.code, help.err.as_str()), (Some(0), ""), "{command}");

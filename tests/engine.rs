@@ -125,6 +125,14 @@ impl World {
         };
         World { parts, journal, pager, chat }
     }
+
+    pub fn chat(&self) -> &Recording {
+        &self.chat
+    }
+
+    pub fn journal(&self) -> &MemoryJournal {
+        &self.journal
+    }
 }
 
 pub fn team() -> Team {

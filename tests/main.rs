@@ -18,6 +18,7 @@ mod engine;
 mod esper;
 mod hosts;
 mod http;
+mod ledger;
 mod members;
 mod run;
 mod self_watch;

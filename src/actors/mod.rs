@@ -17,6 +17,7 @@ pub mod lifecycle;
 pub mod liveness_poller;
 pub mod outlet;
 pub mod pulse;
+pub mod reporter;
 pub mod router;
 pub mod sink_runner;
 pub mod status_board;

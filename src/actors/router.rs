@@ -1,4 +1,4 @@
-//! Router. In: `HealthChanged` and `WasBlind` from the HealthEvaluator,
+//! Router. In: `HealthChanged` and `WasBlind` from the HealthEvaluator, `ReportMade` from the Reporter,
 //! `DeliverySettled` from the SinkRunners, time. Out: journal entries, then, once they are on disk,
 //! `Deliver` to the SinkRunners. It never sends what is not written down.
 
@@ -15,7 +15,7 @@ use crate::domain::names::RunId;
 use crate::domain::notice::Notices;
 use crate::domain::routing::{RoutingEffects, RoutingMachine};
 use crate::domain::time::earliest;
-use crate::messages::{DeliverySettled, Drain, GetRouting, HealthChanged, Ping, RoutingShare, WasBlind};
+use crate::messages::{DeliverySettled, Drain, GetRouting, HealthChanged, Ping, ReportMade, RoutingShare, WasBlind};
 use crate::ports::Entry;
 use crate::telemetry;
 
@@ -134,6 +134,15 @@ impl Handler<DeliverySettled> for Router {
         entry.settlements.push(message.0);
         self.rearm(ctx);
         self.desk.write(entry)
+    }
+}
+
+impl Handler<ReportMade> for Router {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, message: ReportMade, _: &mut Context<Self>) -> Self::Result {
+        let ReportMade { deliveries, reports } = message;
+        self.desk.write(Entry { deliveries, reports, ..Entry::default() })
     }
 }
 

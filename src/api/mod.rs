@@ -8,6 +8,7 @@
 mod body;
 mod events;
 mod guard;
+mod ledger;
 mod problem;
 #[cfg(test)]
 mod tests;
@@ -197,5 +198,8 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/api/v1/runs").route(views::read().to(views::runs)))
         .service(resource("/api/v1/runs/{run:.+}").route(views::read().to(views::run)))
         .service(resource("/api/v1/incidents").route(views::read().to(views::incidents)))
+        .service(resource("/api/v1/incidents/{id}").route(views::read().to(ledger::incident)))
+        .service(resource("/api/v1/report").route(views::read().to(ledger::report)))
+        .service(resource("/api/v1/deliveries").route(views::read().to(ledger::deliveries)))
         .default_service(web::to(problem::not_found));
 }

@@ -1,5 +1,7 @@
 //! The API over real HTTP, a fake engine behind it.
 
+mod ledger;
+
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -16,7 +16,7 @@ use super::EngineInfo;
 use super::problem::Problem;
 use super::wire;
 
-type Answer = Result<HttpResponse, Problem>;
+pub(super) type Answer = Result<HttpResponse, Problem>;
 
 /// A route that reads: GET, and HEAD for whoever wants the status alone.
 pub(super) fn read() -> Route {

@@ -14,7 +14,7 @@ use runwatch_plugin::{Health, OomEvidence, RunState, Subject};
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::convert::millis;
-pub use self::incident::{Incident, Incidents};
+pub use self::incident::{Deliveries, Incident, IncidentAndStory, Incidents};
 
 /// The answer to a body of which something was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

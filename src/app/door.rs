@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::domain::event::{EventBatch, Meaning};
 use crate::domain::following::FileMark;
 use crate::domain::incident::Incident;
+use crate::domain::ledger::{Ledger, LedgerQuery};
 use crate::domain::names::Name;
 use crate::domain::status::{RunView, StatusView};
 use crate::domain::team::SinkKey;
@@ -215,6 +216,10 @@ impl Board for Door {
 
     async fn incidents(&self, query: IncidentQuery) -> Result<Vec<Incident>, JournalError> {
         self.journal.incidents(query).await
+    }
+
+    async fn ledger(&self, query: LedgerQuery) -> Result<Ledger, JournalError> {
+        self.journal.ledger(query).await
     }
 
     async fn kept_mark(&self, run: &Name, path: &Arc<str>) -> Result<Option<FileMark>, IntakeError> {

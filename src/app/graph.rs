@@ -17,6 +17,7 @@ use crate::actors::lifecycle::{Seat, Stage};
 use crate::actors::liveness_poller::LivenessPoller;
 use crate::actors::outlet::Outlet;
 use crate::actors::pulse::{self, Pulse};
+use crate::actors::reporter::Reporter;
 use crate::actors::router::{OwnWatch, Router};
 use crate::actors::sink_runner::{SinkPlace, SinkRunner};
 use crate::actors::status_board::{BoardOutlets, StatusBoard};
@@ -24,11 +25,12 @@ use crate::domain::aggregate::AggregateMachine;
 use crate::domain::health::{HealthEffects, HealthMachine};
 use crate::domain::intake::IntakeMachine;
 use crate::domain::names::RunId;
+use crate::domain::report_schedule::ReportSchedule;
 use crate::domain::routing::{RoutingMachine, SinkDirectory};
 use crate::domain::team::SinkKey;
 use crate::domain::time::Now;
 use crate::limits::OUTBOX_PER_SINK_MAX;
-use crate::messages::{Deliver, Drain, Ping};
+use crate::messages::{Deliver, Drain, Ping, ReportMade};
 use crate::ports::{Entry, JournalError, Recovered};
 use crate::telemetry;
 
@@ -77,7 +79,7 @@ impl Graph {
             marks: Outlet::to(&aggregator.addr),
             pings: Arc::new(pings(engine, &sinks)),
         };
-        let drains: Vec<(&'static str, Outlet<Drain>)> = vec![
+        let mut drains: Vec<(&'static str, Outlet<Drain>)> = vec![
             ("ingestor", Outlet::to(&ingestor.addr)),
             ("aggregator", Outlet::to(&aggregator.addr)),
             ("liveness poller", Outlet::to(&poller.addr)),
@@ -94,6 +96,9 @@ impl Graph {
         };
         let to_sinks: HashMap<SinkKey, Outlet<Deliver>> =
             sinks.iter().map(|(key, seat, _)| (key.clone(), Outlet::to(&seat.addr))).collect();
+        let (reporter, reports) = (Seat::<Reporter>::new(), Outlet::to(&router.addr));
+        let reporter_actor = reporter_of(parts, &recovered, reports);
+        drains.insert(0, ("reporter", Outlet::to(&reporter.addr)));
         hand_out(recovered, &to_sinks);
         let evaluator_outlets = EvaluatorOutlets {
             router: Outlet::to(&router.addr),
@@ -117,6 +122,7 @@ impl Graph {
             router
                 .launch("router", Router::new(machines.routing, clock, desk, trouble, machines.unrouted, machines.own)),
         );
+        stages.push(reporter.launch("reporter", reporter_actor));
         let evaluator_actor = HealthEvaluator::new(machines.health, clock, evaluator_outlets, pulse, machines.first);
         stages.push(evaluator.launch("health evaluator", evaluator_actor));
         stages.push(poller.launch("liveness poller", poller_actor));
@@ -143,6 +149,11 @@ impl Graph {
             stage.handle.abort();
         }
     }
+}
+
+fn reporter_of(parts: &Parts, recovered: &Recovered, router: Outlet<ReportMade>) -> Reporter {
+    let schedule = ReportSchedule::new(&parts.teams, &recovered.reports, parts.clock.now());
+    Reporter::new(schedule, parts.clock, parts.journal.clone(), recovered.name.clone(), router)
 }
 
 /// The machines of a graph, as they were when the journal was last written.

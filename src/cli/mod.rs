@@ -10,6 +10,7 @@ pub mod followed;
 mod members;
 pub mod outbox;
 mod paint;
+pub mod report;
 pub mod run;
 pub mod serve;
 pub mod sinks;
@@ -18,6 +19,7 @@ pub mod tail;
 #[cfg(test)]
 mod tests;
 pub mod watch_args;
+pub mod why;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +28,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::client::EngineTarget;
+use crate::clock::Clock;
 use crate::config::Environment;
 use crate::plugins::{session_bus_available, sink_types};
 
@@ -75,6 +78,20 @@ enum Command {
         #[command(flatten)]
         asked: Asked,
     },
+    /// Tell the story of an incident: what was judged, who was told and why, every attempt
+    Why {
+        #[command(flatten)]
+        args: why::WhyArgs,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Tell the night on one page: what fired, cleared, was held or not delivered, and how runs fared
+    Report {
+        #[command(flatten)]
+        args: report::ReportArgs,
+        #[command(flatten)]
+        asked: Asked,
+    },
     /// Say all that is wrong with a configuration
     Check(check::CheckArgs),
     /// List or test the sinks
@@ -107,6 +124,21 @@ pub fn main() -> ExitCode {
         },
         Command::Explain { args, asked } => match target(asked.url, config, &env) {
             Some(target) => words::block_on(explain::run(args, target)),
+            None => ExitCode::FAILURE,
+        },
+        Command::Why { args, asked } => match words::configuration(config, &env, false) {
+            Some(settings) => {
+                let target = EngineTarget { url: asked.url, socket: settings.engine.socket };
+                words::block_on(why::run(args, target, &settings.engine.state_dir))
+            }
+            None => ExitCode::FAILURE,
+        },
+        Command::Report { args, asked } => match words::configuration(config, &env, false) {
+            Some(settings) => {
+                let target = EngineTarget { url: asked.url, socket: settings.engine.socket };
+                let now = Clock::System.now().utc;
+                words::block_on(report::run(args, target, &settings.engine.state_dir, now))
+            }
             None => ExitCode::FAILURE,
         },
         Command::Check(args) => check::run(&args, config, sink_types(), &env),

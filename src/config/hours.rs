@@ -123,7 +123,7 @@ fn date_and_time(typed: &Text, zone: &TimeZone, problems: &mut Vec<Problem>) -> 
 }
 
 /// `mon-fri`, `fri-mon`, `mon,wed`, `daily`.
-fn days(typed: &Text, problems: &mut Vec<Problem>) -> Option<Vec<Weekday>> {
+pub(super) fn days(typed: &Text, problems: &mut Vec<Problem>) -> Option<Vec<Weekday>> {
     let mut found: Vec<Weekday> = Vec::new();
     for part in typed.get_ref().split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

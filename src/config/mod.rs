@@ -15,6 +15,7 @@ mod load;
 mod mask;
 mod notify;
 mod pacing;
+mod report;
 mod resolve;
 mod self_watch;
 mod sinks;

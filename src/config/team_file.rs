@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::diagnostics::{Problem, quoted};
 use super::file::{FreshnessFile, SinkFile, Text, freshness, sinks};
+use super::report::{self, ReportFile};
 use super::table::{Entry, Section};
 
 /// `[defaults]`: inherited by every team.
@@ -56,6 +57,8 @@ pub(super) struct TeamKeys {
     pub(super) escalate: Option<Vec<EscalateFile>>,
     /// When something is planned.
     pub(super) maintenance: Option<Vec<MaintenanceFile>>,
+    /// When it is sent a report.
+    pub(super) report: Option<ReportFile>,
 }
 
 /// A `repeat_interval`.
@@ -185,6 +188,7 @@ fn keys(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> TeamKeys 
         repeat_interval: repeat(section, problems),
         escalate: each(section, "escalate", problems, escalate),
         maintenance: each(section, "maintenance", problems, maintenance),
+        report: section.section("report", problems).map(|section| report::read(section, problems)),
     }
 }
 
@@ -228,7 +232,7 @@ fn notify_entry(mut section: Section<'_, '_>, problems: &mut Vec<Problem>) -> No
 }
 
 /// `sinks`, without which an entry tells nobody.
-fn whom(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<Spanned<Vec<Text>>> {
+pub(super) fn whom(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<Spanned<Vec<Text>>> {
     // A mistyped key is reported as such, and need not be missed as well.
     if !section.has("sinks") && section.mistyped("sinks").is_none() {
         let message = format!("{} has no `sinks`", quoted(&section.path));

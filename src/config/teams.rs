@@ -11,6 +11,7 @@ use super::file::{File, Text};
 use super::hours::zone;
 use super::notify::{check_rule, repeat_interval, rule};
 use super::pacing::{escalation, maintenance, pacing};
+use super::report;
 use super::resolve::Freshness;
 use super::sinks::{BUILT_IN, SinkTable, checked_name};
 use super::team_file::{DefaultsFile, MatchFile, NotifyFile, TeamFile, TeamKeys};
@@ -103,6 +104,7 @@ impl TeamResolver<'_, '_> {
         let common = pacing(inherited, Pacing::default(), self.problems);
         let follow = keys.follow.as_deref().or(inherited.follow.as_deref()).unwrap_or_default();
         let steps = keys.escalate.as_deref().or(inherited.escalate.as_deref()).unwrap_or_default();
+        let report = keys.report.as_ref().or(inherited.report.as_ref());
         // What is planned for everyone is planned for those, too, who plan something of their own.
         let planned = [inherited, keys].into_iter().filter_map(|keys| keys.maintenance.as_deref());
         let planned = planned.flat_map(|entries| maintenance(entries, &timezone, self.problems)).collect();
@@ -111,6 +113,7 @@ impl TeamResolver<'_, '_> {
             pacing: pacing(keys, common, self.problems),
             escalate: escalation(steps, &team.name, self.sinks, self.problems),
             maintenance: planned,
+            report: report.and_then(|file| report::plan(file, &team.name, self.sinks, self.problems)),
             timezone,
             ..team
         }

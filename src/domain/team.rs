@@ -11,6 +11,7 @@ use super::calendar::Window;
 use super::check::CheckKind;
 use super::freshness::Bounds;
 use super::names::Name;
+use super::report_schedule::ReportPlan;
 
 /// The team that owns what nobody else claims.
 pub const DEFAULT_TEAM: &str = "default";
@@ -38,6 +39,8 @@ pub struct Team {
     pub escalate: Vec<EscalationStep>,
     /// When it is told nothing, because something is planned.
     pub maintenance: Vec<Maintenance>,
+    /// When it is sent a report of its runs.
+    pub report: Option<ReportPlan>,
 }
 
 /// How soon and how often a team is told.
@@ -148,6 +151,7 @@ impl Team {
             pacing: Pacing::default(),
             escalate: Vec::new(),
             maintenance: Vec::new(),
+            report: None,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod error;
 mod ledger;
+mod look;
 mod memory;
 mod open;
 mod prune;
@@ -18,6 +19,7 @@ mod sqlite;
 mod tests;
 mod write;
 
+pub use look::look;
 pub use memory::{MemoryJournal, MemoryRow, Settled};
 pub use sqlite::{Opened, SqliteJournal};
 

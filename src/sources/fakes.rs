@@ -15,6 +15,7 @@ use crate::domain::check::{Alert, CheckKind};
 use crate::domain::event::{Event, EventBatch, Refused};
 use crate::domain::freshness::{BoundSource, Bounds, FreshnessStatus};
 use crate::domain::incident::{Incident, Told};
+use crate::domain::ledger::{Ledger, LedgerQuery};
 use crate::domain::liveness::{DeathCause, Liveness, UnknownWhy};
 use crate::domain::names::{Name, RunKey};
 use crate::domain::run::{Member, ThreadVerdict};
@@ -115,12 +116,20 @@ pub(crate) struct FakeBoard {
     pub(crate) view: Mutex<Arc<StatusView>>,
     pub(crate) incidents: Mutex<Result<Vec<Incident>, JournalError>>,
     pub(crate) asked: Mutex<Option<IncidentQuery>>,
+    pub(crate) ledger: Mutex<Result<Ledger, JournalError>>,
+    pub(crate) asked_ledger: Mutex<Option<LedgerQuery>>,
 }
 
 impl FakeBoard {
     pub(crate) fn new(view: StatusView) -> FakeBoard {
         let incidents = view.runs.iter().filter_map(|run| run.incident.clone()).collect();
-        FakeBoard { view: Mutex::new(Arc::new(view)), incidents: Mutex::new(Ok(incidents)), asked: Mutex::default() }
+        FakeBoard {
+            view: Mutex::new(Arc::new(view)),
+            incidents: Mutex::new(Ok(incidents)),
+            asked: Mutex::default(),
+            ledger: Mutex::new(Ok(Ledger::default())),
+            asked_ledger: Mutex::default(),
+        }
     }
 }
 
@@ -138,6 +147,11 @@ impl Board for FakeBoard {
     async fn incidents(&self, query: IncidentQuery) -> Result<Vec<Incident>, JournalError> {
         *self.asked.lock().unwrap() = Some(query);
         self.incidents.lock().unwrap().clone()
+    }
+
+    async fn ledger(&self, query: LedgerQuery) -> Result<Ledger, JournalError> {
+        *self.asked_ledger.lock().unwrap() = Some(query);
+        self.ledger.lock().unwrap().clone()
     }
 }
 

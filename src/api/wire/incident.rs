@@ -5,6 +5,7 @@ use runwatch_plugin::{RunState, Severity};
 use serde::{Deserialize, Serialize};
 
 use super::Alert;
+use crate::domain::story::{Story, Telling};
 
 /// `GET /api/v1/incidents`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,4 +47,21 @@ pub struct Incident {
     pub closed_at: Option<Timestamp>,
     /// What closed it.
     pub closed_by: Option<String>,
+}
+
+/// `GET /api/v1/incidents/{id}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IncidentAndStory {
+    /// The incident.
+    #[serde(flatten)]
+    pub incident: Incident,
+    /// Its story, from the first sample on.
+    pub story: Story,
+}
+
+/// `GET /api/v1/deliveries`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deliveries {
+    /// The deliveries, newest first.
+    pub deliveries: Vec<Telling>,
 }

@@ -5,6 +5,7 @@ mod damage;
 mod file;
 mod group;
 mod ledger;
+mod look;
 mod migration;
 mod round_trip;
 mod sample;
