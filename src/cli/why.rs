@@ -148,9 +148,12 @@ fn bounds(story: &Story) -> Table {
     table
 }
 
+/// A row of the table.
+type Row = Vec<(anstyle::Style, String)>;
+
 /// Everything in the order it happened.
 fn events(story: &Story) -> Table {
-    let mut events: Vec<(Timestamp, u8, Vec<(anstyle::Style, String)>)> = Vec::new();
+    let mut events: Vec<(Timestamp, u8, Row)> = Vec::new();
     let mut event = |at: Timestamp, rank: u8, style, what: &str, said: String| {
         events.push((at, rank, vec![(DIM, millis(at)), (style, what.to_owned()), (PLAIN, said)]));
     };

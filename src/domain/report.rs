@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::incident::Incident;
 use super::ledger::{DeliveryOutcome, Ledger, NoteKind};
+use super::scrub::scrub;
 use super::story::{Decision, Telling, tellings};
 
 /// The report of a stretch of time. Times in UTC, durations in seconds.
@@ -189,7 +190,7 @@ fn add_incident(
         run: incident.run.name.to_string(),
         severity: incident.severity,
         state: incident.state,
-        summary: incident.summary.clone(),
+        summary: scrub(&incident.summary).into_owned(),
         opened_at: incident.opened_at,
         closed_at: incident.closed_at.filter(|at| *at < until),
         closed_by: incident.closed_by.clone(),

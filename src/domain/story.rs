@@ -12,6 +12,7 @@ use super::delivery::{AttemptOutcome, Settlement};
 use super::incident::Incident;
 use super::ledger::{DeliveryOutcome, Ledger, Note, PastDelivery, PastRun, PastTransition};
 use super::run::RunVerdict;
+use super::scrub::scrub;
 
 /// One incident from its first sample to its end. Times in UTC, durations in seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -208,7 +209,7 @@ impl Story {
             attempt: incident.attempt,
             severity: incident.severity,
             state: incident.state,
-            summary: incident.summary.clone(),
+            summary: scrub(&incident.summary).into_owned(),
             opened_at: incident.opened_at,
             closed_at: incident.closed_at,
             closed_by: incident.closed_by.clone(),
@@ -234,7 +235,7 @@ fn alerts(incident: &Incident) -> Vec<StoryAlert> {
         subject: alert.subject.words(),
         health: alert.health,
         since: alert.since,
-        reason: alert.reason.clone(),
+        reason: scrub(&alert.reason).into_owned(),
     };
     incident.alerts.iter().map(alert).collect()
 }
@@ -288,7 +289,7 @@ impl Sample {
             to: one.to,
             status: one.status.clone(),
             since: one.since,
-            reason: one.reason.clone(),
+            reason: scrub(&one.reason).into_owned(),
         }
     }
 }

@@ -155,19 +155,83 @@ pub(crate) fn life(run: &RunKey, attempt: u32, state: RunState, began: f64, ende
     }
 }
 
-fn ledger() -> Ledger {
-    let run = key("vision", "cifar-9");
+fn deliveries() -> Vec<PastDelivery> {
+    vec![
+        settled(
+            sent("kq3-7.1.slack", "vision", "vision/slack", Some("kq3-7"), 100.0),
+            DeliveryOutcome::Delivered,
+            2,
+            102.5,
+        ),
+        held(sent("kq3-7.1.mail", "vision", "mail", Some("kq3-7"), 100.0), 21_600.0),
+        settled(sent("kq3-7.1.pager", "vision", "pager", Some("kq3-7"), 100.0), DeliveryOutcome::Refused, 1, 100.5),
+        settled(
+            sent("kq3-7.2.slack", "vision", "vision/slack", Some("kq3-7"), 130.0),
+            DeliveryOutcome::Folded,
+            0,
+            131.0,
+        ),
+        PastDelivery { next_at: Some(at(240.0)), ..sent("digest-1.slack", "vision", "vision/slack", None, 131.0) },
+    ]
+}
+
+fn attempts() -> Vec<Settlement> {
     let delivered = || AttemptOutcome::Delivered { receipt: "200 ok".to_owned() };
-    let mut one = incident("kq3-7", &run, 100.0);
-    one.acknowledged = Some(Acknowledgement { by: "anna".to_owned(), at: at(130.0), false_alarm: false });
-    one.closed_at = Some(at(200.0));
-    one.closed_by = Some("events come again".to_owned());
+    vec![
+        attempt(
+            "kq3-7.1.pager",
+            "pager",
+            1,
+            100.5,
+            AttemptOutcome::Refused { reason: "404 no such service".to_owned() },
+        ),
+        attempt(
+            "kq3-7.1.slack",
+            "vision/slack",
+            1,
+            100.4,
+            AttemptOutcome::Retry { reason: "429 rate limited".to_owned(), next_at: at(102.0) },
+        ),
+        attempt("kq3-7.1.slack", "vision/slack", 2, 102.5, delivered()),
+        attempt(
+            "kq3-7.2.slack",
+            "vision/slack",
+            0,
+            131.0,
+            AttemptOutcome::Folded { into: "digest-1.slack".to_owned() },
+        ),
+    ]
+}
+
+fn notes() -> Vec<Note> {
     let on = |sink: &str, delivery: &str, note: Note| Note {
         sink: Some(sink.into()),
         delivery: Some(delivery.to_owned()),
         ..note
     };
     let vision = Some("vision");
+    vec![
+        on(
+            "vision/slack",
+            "kq3-7.1.slack",
+            note(NoteKind::Sent, Some("kq3-7"), vision, 100.0, "entry 1 of team vision: health at least critical"),
+        ),
+        on("mail", "kq3-7.1.mail", note(NoteKind::Held, Some("kq3-7"), vision, 100.0, "quiet hours until 07:00")),
+        note(NoteKind::Acknowledged, Some("kq3-7"), vision, 130.0, "by anna"),
+        on(
+            "vision/slack",
+            "kq3-7.2.slack",
+            note(NoteKind::Folded, Some("kq3-7"), vision, 131.0, "more than 5 incidents a minute"),
+        ),
+    ]
+}
+
+fn ledger() -> Ledger {
+    let run = key("vision", "cifar-9");
+    let mut one = incident("kq3-7", &run, 100.0);
+    one.acknowledged = Some(Acknowledgement { by: "anna".to_owned(), at: at(130.0), false_alarm: false });
+    one.closed_at = Some(at(200.0));
+    one.closed_by = Some("events come again".to_owned());
     Ledger {
         incidents: vec![one],
         transitions: vec![
@@ -177,61 +241,9 @@ fn ledger() -> Ledger {
             judged(&run, 2, 100.0, Health::Warning, Health::Critical),
             judged(&run, 2, 200.0, Health::Critical, Health::Healthy),
         ],
-        deliveries: vec![
-            settled(
-                sent("kq3-7.1.slack", "vision", "vision/slack", Some("kq3-7"), 100.0),
-                DeliveryOutcome::Delivered,
-                2,
-                102.5,
-            ),
-            held(sent("kq3-7.1.mail", "vision", "mail", Some("kq3-7"), 100.0), 21_600.0),
-            settled(sent("kq3-7.1.pager", "vision", "pager", Some("kq3-7"), 100.0), DeliveryOutcome::Refused, 1, 100.5),
-            settled(
-                sent("kq3-7.2.slack", "vision", "vision/slack", Some("kq3-7"), 130.0),
-                DeliveryOutcome::Folded,
-                0,
-                131.0,
-            ),
-            PastDelivery { next_at: Some(at(240.0)), ..sent("digest-1.slack", "vision", "vision/slack", None, 131.0) },
-        ],
-        attempts: vec![
-            attempt(
-                "kq3-7.1.pager",
-                "pager",
-                1,
-                100.5,
-                AttemptOutcome::Refused { reason: "404 no such service".to_owned() },
-            ),
-            attempt(
-                "kq3-7.1.slack",
-                "vision/slack",
-                1,
-                100.4,
-                AttemptOutcome::Retry { reason: "429 rate limited".to_owned(), next_at: at(102.0) },
-            ),
-            attempt("kq3-7.1.slack", "vision/slack", 2, 102.5, delivered()),
-            attempt(
-                "kq3-7.2.slack",
-                "vision/slack",
-                0,
-                131.0,
-                AttemptOutcome::Folded { into: "digest-1.slack".to_owned() },
-            ),
-        ],
-        notes: vec![
-            on(
-                "vision/slack",
-                "kq3-7.1.slack",
-                note(NoteKind::Sent, Some("kq3-7"), vision, 100.0, "entry 1 of team vision: health at least critical"),
-            ),
-            on("mail", "kq3-7.1.mail", note(NoteKind::Held, Some("kq3-7"), vision, 100.0, "quiet hours until 07:00")),
-            note(NoteKind::Acknowledged, Some("kq3-7"), vision, 130.0, "by anna"),
-            on(
-                "vision/slack",
-                "kq3-7.2.slack",
-                note(NoteKind::Folded, Some("kq3-7"), vision, 131.0, "more than 5 incidents a minute"),
-            ),
-        ],
+        deliveries: deliveries(),
+        attempts: attempts(),
+        notes: notes(),
         runs: vec![life(&run, 1, RunState::Failed, -900.0, Some(-60.0)), life(&run, 2, RunState::Running, -30.0, None)],
         written_until: Some(at(300.0)),
         is_cut: false,
@@ -287,6 +299,17 @@ fn each_delivery_says_where_it_stands_and_what_came_of_each_attempt() {
         (story.deliveries[1].held_until, story.deliveries[1].held_why.as_deref()),
         (Some(at(21_600.0)), Some("quiet_hours"))
     );
+}
+
+#[test]
+fn a_secret_that_a_run_wrote_into_its_errors_is_in_no_story() {
+    let mut night = ledger();
+    let said = "401 for https://ana:hunter2@hub/x".to_owned();
+    night.incidents[0].summary.clone_from(&said);
+    night.incidents[0].alerts[0].reason.clone_from(&said);
+    night.transitions[3].reason = said;
+    let json = serde_json::to_string(&Story::of(&night).unwrap()).unwrap();
+    assert!(!json.contains("hunter2") && json.matches("https://ana:[scrubbed]@hub/x").count() == 3, "{json}");
 }
 
 #[test]

@@ -123,7 +123,10 @@ fn night() -> Entry {
     }
 }
 
-fn places(found: &Ledger) -> (Vec<i64>, Vec<&str>, Vec<(&str, u32)>, Vec<&'static str>, Vec<&str>) {
+/// Seconds of transitions; ids of deliveries; attempts at them; kinds of notes; names of runs.
+type Places<'f> = (Vec<i64>, Vec<&'f str>, Vec<(&'f str, u32)>, Vec<&'static str>, Vec<&'f str>);
+
+fn places(found: &Ledger) -> Places<'_> {
     (
         found.transitions.iter().map(|one| one.at.as_second() - at(0).as_second()).collect(),
         found.deliveries.iter().map(|one| one.delivery.id.as_str()).collect(),

@@ -229,9 +229,9 @@ async fn the_newest_time_only_rises(journal: &impl Peek) {
     assert_eq!(journal.recover(10).await.unwrap().last_written_at, Some(at_us(50)));
 }
 
-async fn old_history_is_dropped_and_open_matters_are_not(journal: &impl Peek) {
-    let later = i64::try_from(JOURNAL_KEPT.as_secs()).unwrap() + 1_000;
-    let old = Entry {
+/// History of all kinds, all of it old by `later`.
+fn history(later: i64) -> Entry {
+    Entry {
         transitions: ["over", "open"].map(|run| (key(run), 1, transition(5))).to_vec(),
         incidents: vec![
             closed(incident("m-1", "over", 1), 5),
@@ -250,8 +250,12 @@ async fn old_history_is_dropped_and_open_matters_are_not(journal: &impl Peek) {
         notes: [Some("m-1"), Some("m-2"), None].map(|id| note(NoteKind::Sent, id, None, 5)).to_vec(),
         silences: vec![silence("S-1", 9), silence("S-2", 2 * later)],
         ..Entry::default()
-    };
-    journal.commit(old).await.unwrap();
+    }
+}
+
+async fn old_history_is_dropped_and_open_matters_are_not(journal: &impl Peek) {
+    let later = i64::try_from(JOURNAL_KEPT.as_secs()).unwrap() + 1_000;
+    journal.commit(history(later)).await.unwrap();
     let all = Counts {
         transitions: 2,
         incidents: 3,
