@@ -2,7 +2,7 @@
 //!
 //! Memory, added up at the limits: events in flight 64 batches × 1 MiB text + 1024 × ~250 B ≈ 80 MiB;
 //! environments 1 000 000 × ~100 B ≈ 100 MB; runs 10 000 × ~2 KiB ≈ 20 MB; outbox in memory
-//! 64 sinks × 256 × ~2 KiB ≈ 32 MiB. What a bound refuses is counted and answered; what is held stays.
+//! 64 sinks × 512 × ~2 KiB ≈ 64 MiB. What a bound refuses is counted and answered; what is held stays.
 
 use std::time::Duration;
 
@@ -68,6 +68,11 @@ pub const OUTBOX_PER_SINK_MAX: usize = 256;
 /// Deliveries recovered for a sink that wait for a time: a night's warnings of many runs, apart from
 /// those that may go at once so that they take no place of theirs.
 pub const OUTBOX_HELD_PER_SINK_MAX: usize = 1024;
+/// Deliveries a sink holds in memory that wait for a time, as in quiet hours: a night's worth of a team.
+/// The rest waits in the journal.
+pub const HELD_PER_SINK_MAX: usize = 256;
+/// Notifications told as one digest: more than a person reads, and a body of some hundred KiB.
+pub const DIGEST_MESSAGES_MAX: usize = 50;
 /// One delivery, whatever the sink does.
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections on the unix socket at once.

@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use actix::Message;
 use jiff::Timestamp;
+use runwatch_plugin::Receipt;
 
 use crate::domain::blindness::Gap;
 use crate::domain::change::{ProbeObserved, RunChange, StandingChange, WatchRequest};
-use crate::domain::delivery::{Delivery, Settlement};
+use crate::domain::delivery::{Delivery, Settlement, SinkCondition};
 use crate::domain::event::{EventBatch, Refused};
 use crate::domain::following::FileMark;
 use crate::domain::incident::Incident;
@@ -23,9 +24,10 @@ use crate::domain::names::{Name, RunId, RunKey};
 use crate::domain::observation::Observed;
 use crate::domain::run::{RunFacts, RunVerdict};
 use crate::domain::status::{RunView, SinkView, StatusView};
+use crate::domain::team::SinkKey;
 use crate::domain::time::Now;
 use crate::domain::watching::WatchId;
-use crate::ports::Taken;
+use crate::ports::{SinkPlace, SinkTestError, Taken};
 
 /// source → Ingestor. The answer: what was taken, after every stage had it and the journal holds
 /// what must be held. A full edge: the door refuses the batch whole (429), or its source waits.
@@ -127,7 +129,44 @@ pub struct ReportMade {
 /// SinkRunner → Router. The answer: written down.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct DeliverySettled(pub Settlement);
+pub struct DeliverySettled {
+    /// What became of attempts, in order.
+    pub settlements: Vec<Settlement>,
+    /// Deliveries that were refused for good, with what the other side said: to be told elsewhere.
+    pub refused: Vec<(Delivery, String)>,
+}
+
+/// SinkRunner → Router, when a sink turns out of work or back, and when it is first seen to work. The
+/// answer: what follows is written down.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SinkChanged {
+    /// The sink.
+    pub sink: SinkKey,
+    /// How it does.
+    pub condition: SinkCondition,
+}
+
+/// SinkRunner → Router: what waits for a sink that is out of work, each delivery once an outage. The
+/// answer: those that another sink has now, settled here in the same entry of the journal.
+#[derive(Message)]
+#[rtype(result = "Vec<String>")]
+pub struct Stranded {
+    /// The sink.
+    pub sink: SinkKey,
+    /// The deliveries, those that are due first.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// app → SinkRunner: the sink with other settings, or opened anew. Its queue stays. The answer: noted.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Refit(pub SinkPlace);
+
+/// the API → SinkRunner: one message past queue and rate. The answer: what the sink said.
+#[derive(Message)]
+#[rtype(result = "Result<Receipt, SinkTestError>")]
+pub struct TestSink;
 
 /// a source → Ingestor. The answer: the name under which a process that is about to begin will be known.
 #[derive(Message)]

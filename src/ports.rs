@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use runwatch_plugin::{RunState, format_duration};
+use runwatch_plugin::{Receipt, RunState, Sink, SinkError, format_duration};
 
 use crate::domain::check::Transition;
-use crate::domain::delivery::{Delivery, Settlement};
+use crate::domain::delivery::{Delivery, Settlement, SinkPolicy};
 use crate::domain::event::{EventBatch, Refused};
 use crate::domain::following::FileMark;
 use crate::domain::incident::Incident;
@@ -97,6 +97,13 @@ pub trait Board: Send + Sync {
     /// # Errors
     /// The journal cannot be read.
     async fn ledger(&self, query: LedgerQuery) -> Result<Ledger, JournalError>;
+    /// Sends a test message through a sink, past its queue and its rate, and says what came of it.
+    ///
+    /// # Errors
+    /// It was not delivered.
+    async fn test_sink(&self, _sink: &str) -> Result<Receipt, SinkTestError> {
+        Err(SinkTestError::Unknown(Vec::new()))
+    }
     /// How far the file at `path` was read for the run, as far as the engine remembers.
     ///
     /// # Errors
@@ -247,6 +254,43 @@ pub struct RecoveredRun {
     pub facts: Option<RunFacts>,
     /// What was made of it.
     pub verdict: Option<RunVerdict>,
+}
+
+/// A sink as the engine holds it.
+#[derive(Clone)]
+pub struct SinkPlace {
+    /// The key the host knows it by.
+    pub key: SinkKey,
+    /// Its type.
+    pub kind: &'static str,
+    /// The sink, or why it is disabled. A disabled sink's deliveries go elsewhere or wait in the journal.
+    pub sink: Result<Arc<dyn Sink>, String>,
+    /// One delivery's limit.
+    pub timeout: Duration,
+    /// How fast it is sent messages.
+    pub policy: SinkPolicy,
+    /// The sink that is told what this one does not take.
+    pub fallback: Option<SinkKey>,
+}
+
+/// Why a sink could not be tested, or what it said to the test.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SinkTestError {
+    /// There is no sink of this name; these there are.
+    #[error("there is no such sink")]
+    Unknown(Vec<SinkKey>),
+    /// It cannot be opened, for this reason.
+    #[error("the sink is disabled: {0}")]
+    Disabled(String),
+    /// A test of it is under way.
+    #[error("a test of this sink is under way")]
+    Busy,
+    /// It was not delivered.
+    #[error("{0}")]
+    NotDelivered(SinkError),
+    /// The engine is stopping, or is being built anew.
+    #[error("the engine is not running")]
+    Closed,
 }
 
 /// The journal: one writer, one process.

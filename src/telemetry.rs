@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::domain::delivery::SinkCondition;
+
 /// The engine is ready.
 pub fn engine_ready(runs: usize, incidents: usize, deliveries: usize) {
     tracing::info!(runs, incidents, deliveries, "ready; taken up from the journal");
@@ -20,6 +22,20 @@ pub fn delivery_retried(sink: &str, delivery: &str, attempt: u32, reason: &str) 
 /// A delivery was refused for good.
 pub fn delivery_refused(sink: &str, delivery: &str, reason: &str) {
     tracing::error!(sink, delivery, reason, "delivery refused for good");
+}
+
+/// A delivery need not be made any more: another one says it.
+pub fn delivery_folded(sink: &str, delivery: &str, into: &str) {
+    tracing::info!(sink, delivery, into, "delivery folded into another");
+}
+
+/// A sink does not take what it is sent, or takes it again.
+pub fn sink_changed(sink: &str, condition: &SinkCondition) {
+    match condition {
+        SinkCondition::Working => tracing::info!(sink, "sink works"),
+        SinkCondition::Down { reason, .. } => tracing::error!(sink, reason, "sink is down, it is probed"),
+        SinkCondition::Parked { reason, .. } => tracing::error!(sink, reason, "sink is left alone"),
+    }
 }
 
 /// A delivery has no sink of its name any more; it stays in the journal.

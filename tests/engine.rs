@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use runwatch::actors::sink_runner::SinkPlace;
 use runwatch::app::{Door, Engine, OwnPlan, Parts};
 use runwatch::clock::Clock;
+use runwatch::domain::delivery::SinkPolicy;
 use runwatch::domain::event::{Event, EventBatch, Meaning, ProcessEnded};
 
 use runwatch::domain::health::HostIdentity;
@@ -21,7 +22,7 @@ use runwatch::domain::team::{NotifyFilter, NotifyRule, Team};
 use runwatch::journal::MemoryJournal;
 use runwatch::ports::{Board, Intake, IntakeError, Origin, Probe};
 use runwatch::sources::tail::{Registry, TailDoor, TailRequest, Tails};
-use runwatch_plugin::{Kind, Notification, Receipt, RunState, Sink, SinkError};
+use runwatch_plugin::{Digest, Kind, Notification, Receipt, RunState, Sink, SinkError};
 use tokio_util::sync::CancellationToken;
 
 /// A sink that keeps what it is sent, and answers as it is told.
@@ -55,6 +56,13 @@ impl Sink for Recording {
             Behaviour::Panics => panic!("a sink's own fault"),
             Behaviour::Hangs => std::future::pending().await,
         }
+    }
+
+    async fn deliver_digest(&self, digest: &Digest) -> Result<Receipt, SinkError> {
+        for notification in &digest.notifications {
+            self.deliver(notification).await?;
+        }
+        Ok(Receipt("taken".to_owned()))
     }
 
     fn describe(&self) -> String {
@@ -111,6 +119,8 @@ impl World {
             kind: "recording",
             sink: Ok(sink),
             timeout: Duration::from_secs(10),
+            policy: SinkPolicy::default(),
+            fallback: None,
         };
         let parts = Parts {
             teams: Arc::new([team()]),

@@ -12,6 +12,7 @@ mod commands;
 mod config;
 mod crash;
 mod deaths;
+mod delivery;
 mod detach;
 mod e2e;
 mod engine;

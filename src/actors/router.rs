@@ -1,6 +1,6 @@
 //! Router. In: `HealthChanged` and `WasBlind` from the HealthEvaluator, `ReportMade` from the Reporter,
-//! `DeliverySettled` from the SinkRunners, time. Out: journal entries, then, once they are on disk,
-//! `Deliver` to the SinkRunners. It never sends what is not written down.
+//! `DeliverySettled`, `SinkChanged` and `Stranded` from the SinkRunners, time. Out: journal entries, then,
+//! once they are on disk, `Deliver` to the SinkRunners. It never sends what is not written down.
 
 use std::sync::Arc;
 
@@ -15,7 +15,9 @@ use crate::domain::names::RunId;
 use crate::domain::notice::Notices;
 use crate::domain::routing::{RoutingEffects, RoutingMachine};
 use crate::domain::time::earliest;
-use crate::messages::{DeliverySettled, Drain, GetRouting, HealthChanged, Ping, ReportMade, RoutingShare, WasBlind};
+use crate::messages::{
+    DeliverySettled, Drain, GetRouting, HealthChanged, Ping, ReportMade, RoutingShare, SinkChanged, Stranded, WasBlind,
+};
 use crate::ports::Entry;
 use crate::telemetry;
 
@@ -129,9 +131,14 @@ impl Handler<DeliverySettled> for Router {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, message: DeliverySettled, ctx: &mut Context<Self>) -> Self::Result {
-        let mut entry = Entry::default();
-        add(self.machine.on_settled(&message.0, self.clock.now()), &mut entry);
-        entry.settlements.push(message.0);
+        let (mut entry, now) = (Entry::default(), self.clock.now());
+        for settlement in &message.settlements {
+            add(self.machine.on_settled(settlement, now), &mut entry);
+        }
+        for (delivery, reason) in &message.refused {
+            add(self.machine.on_refused(delivery, reason, now), &mut entry);
+        }
+        entry.settlements.extend(message.settlements);
         self.rearm(ctx);
         self.desk.write(entry)
     }
@@ -143,6 +150,33 @@ impl Handler<ReportMade> for Router {
     fn handle(&mut self, message: ReportMade, _: &mut Context<Self>) -> Self::Result {
         let ReportMade { deliveries, reports } = message;
         self.desk.write(Entry { deliveries, reports, ..Entry::default() })
+    }
+}
+
+impl Handler<SinkChanged> for Router {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, message: SinkChanged, ctx: &mut Context<Self>) -> Self::Result {
+        let mut entry = Entry::default();
+        add(self.machine.on_sink_condition(&message.sink, message.condition, self.clock.now()), &mut entry);
+        self.rearm(ctx);
+        self.desk.write(entry)
+    }
+}
+
+impl Handler<Stranded> for Router {
+    type Result = ResponseFuture<Vec<String>>;
+
+    fn handle(&mut self, message: Stranded, ctx: &mut Context<Self>) -> Self::Result {
+        let mut entry = Entry::default();
+        let (moved, effects) = self.machine.on_stranded(&message.sink, message.deliveries, self.clock.now());
+        add(effects, &mut entry);
+        self.rearm(ctx);
+        let written = self.desk.write(entry);
+        Box::pin(async move {
+            written.await;
+            moved
+        })
     }
 }
 

@@ -1,11 +1,14 @@
-//! SinkRunner, one per sink. In: `Deliver` from the Router's desk. Out: one delivery at a time to its
-//! sink, in a task of its own under a timeout; `DeliverySettled` to the Router. It never drops a
-//! delivery and never sends one that is not in the journal.
+//! SinkRunner, one per sink. In: `Deliver` from the Router's desk. Out: each attempt to its sink, in a
+//! task of its own under a timeout; `DeliverySettled`, `SinkChanged` and `Stranded` to the Router. It
+//! never drops a delivery and never sends one that is not in the journal, but for a test.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseFuture, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseActFuture, ResponseFuture, WrapFuture,
+};
 use runwatch_plugin::{Notification, Receipt, Sink, SinkError, format_duration};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -13,12 +16,12 @@ use tokio::sync::oneshot;
 use super::lifecycle::Timer;
 use super::outlet::Outlet;
 use crate::clock::Clock;
-use crate::domain::delivery::{AttemptOutcome, Delivery, DeliveryMachine, Settlement};
+use crate::domain::delivery::{AttemptOutcome, DeliveryEffects, DeliveryMachine, Message, Settlement};
 use crate::domain::status::SinkView;
-use crate::domain::team::SinkKey;
-use crate::limits::OUTBOX_PER_SINK_MAX;
-use crate::messages::{Deliver, DeliverySettled, Drain, GetSink, Ping};
-use crate::ports::Journal;
+use crate::domain::team::DEFAULT_TEAM;
+use crate::messages::{Deliver, DeliverySettled, Drain, GetSink, Ping, Refit, SinkChanged, Stranded, TestSink};
+pub use crate::ports::SinkPlace;
+use crate::ports::{Journal, SinkTestError};
 use crate::telemetry;
 
 /// Runs one sink.
@@ -28,110 +31,168 @@ pub struct SinkRunner {
     clock: Clock,
     timer: Timer,
     io: Handle,
-    router: Outlet<DeliverySettled>,
+    router: RouterOutlets,
     journal: Arc<dyn Journal>,
-    refilling: bool,
-    /// Set while the engine stops: no further attempt, and who waits for the one under way.
+    /// A test is under way.
+    testing: bool,
+    /// Set while the engine stops: no further attempt, and who waits for what is under way.
     stopping: Option<Vec<oneshot::Sender<()>>>,
 }
 
-/// A sink as the engine holds it.
+/// The ways to the Router.
 #[derive(Clone)]
-pub struct SinkPlace {
-    /// The key the host knows it by.
-    pub key: SinkKey,
-    /// Its type.
-    pub kind: &'static str,
-    /// The sink, or why it is disabled. A disabled sink's deliveries wait in the journal.
-    pub sink: Result<Arc<dyn Sink>, String>,
-    /// One delivery's limit.
-    pub timeout: Duration,
+pub struct RouterOutlets {
+    /// What became of attempts.
+    pub settled: Outlet<DeliverySettled>,
+    /// How the sink does.
+    pub changed: Outlet<SinkChanged>,
+    /// What waits while it is out of work.
+    pub stranded: Outlet<Stranded>,
 }
 
 impl SinkRunner {
-    /// A runner whose deliveries run on `io`.
+    /// A runner whose deliveries run on `io`. `behind`: the journal holds more for it than it is handed.
     pub fn new(
         place: SinkPlace,
         clock: Clock,
         io: Handle,
-        router: Outlet<DeliverySettled>,
+        router: RouterOutlets,
         journal: Arc<dyn Journal>,
+        behind: bool,
     ) -> SinkRunner {
-        let (machine, timer) = (DeliveryMachine::default(), Timer::new(clock));
-        SinkRunner { place, machine, clock, timer, io, router, journal, refilling: false, stopping: None }
+        let mut machine = DeliveryMachine::new(place.policy);
+        if behind {
+            machine.begin_behind();
+        }
+        if let Err(reason) = &place.sink {
+            machine.on_closed(reason, clock.now());
+        }
+        let timer = Timer::new(clock);
+        SinkRunner { place, machine, clock, timer, io, router, journal, testing: false, stopping: None }
     }
 
-    /// Makes the attempt that is due, if there is one.
+    /// Makes the attempts that are due, tells what came of others, and sleeps until there is more to do.
     fn go_on(&mut self, ctx: &mut Context<Self>) {
+        if self.stopping.is_none() {
+            while let Some(next) = self.machine.next_attempt(self.clock.now()) {
+                let sink = match &self.place.sink {
+                    Ok(sink) => sink.clone(),
+                    Err(reason) => {
+                        self.machine.on_answer(next.number, Err(SinkError::gone(reason.clone())), self.clock.now());
+                        continue;
+                    }
+                };
+                let attempt = attempt(sink, next.message, self.place.timeout, self.io.clone());
+                let number = next.number;
+                ctx.spawn(attempt.into_actor(self).map(move |answer, runner, ctx| {
+                    runner.machine.on_answer(number, answer, runner.clock.now());
+                    runner.go_on(ctx);
+                }));
+            }
+        }
+        let effects = self.machine.take_effects();
+        self.tell(effects, ctx);
         if let Some(waiting) = &mut self.stopping {
-            // Nobody has to wait any more; a waiter that went away needs no answer.
-            waiting.drain(..).for_each(|done| done.send(()).unwrap_or_default());
+            if self.machine.in_flight() == 0 && self.machine.unwritten() == 0 {
+                // A waiter that went away needs no answer.
+                waiting.drain(..).for_each(|done| done.send(()).unwrap_or_default());
+            }
             return;
         }
-        if let Ok(sink) = &self.place.sink
-            && let Some(notification) = self.machine.next_attempt(self.clock.now())
-        {
-            let attempt = attempt(sink.clone(), notification, self.place.timeout, self.io.clone());
-            ctx.spawn(attempt.into_actor(self).map(|answer, runner, ctx| runner.on_answer(answer, ctx)));
-        }
         self.refill(ctx);
-        self.timer.arm(ctx, self.machine.next_deadline(), |runner, ctx| {
+        let latest = self.clock.now().moment + LOOK_EVERY;
+        let deadline = self.machine.next_deadline().map(|at| at.min(latest.round_up()));
+        self.timer.arm(ctx, deadline, |runner, ctx| {
             runner.timer.fired();
             runner.go_on(ctx);
         });
     }
 
-    fn on_answer(&mut self, answer: Result<Receipt, SinkError>, ctx: &mut Context<Self>) {
-        if let Some(settlement) = self.machine.on_answer(answer, self.clock.now()) {
-            tell(&settlement);
-            let written = self.router.hand_over(DeliverySettled(settlement));
-            actix_rt::spawn(async move { written.await.unwrap_or_default() });
+    /// Hands the effects over to the Router, in this order: what was settled, how the sink does, and
+    /// what waits for it.
+    fn tell(&mut self, effects: DeliveryEffects, ctx: &mut Context<Self>) {
+        let DeliveryEffects { settlements, refused, condition, stranded } = effects;
+        if !settlements.is_empty() {
+            settlements.iter().for_each(log);
+            let written = settlements.clone();
+            let settled = self.router.settled.hand_over(DeliverySettled { settlements, refused });
+            ctx.spawn(settled.into_actor(self).map(move |answer, runner, ctx| {
+                if answer.is_ok() {
+                    runner.machine.on_written(&written);
+                    runner.go_on(ctx);
+                }
+            }));
         }
-        self.go_on(ctx);
+        if let Some(condition) = condition {
+            telemetry::sink_changed(&self.place.key, &condition);
+            let changed = self.router.changed.hand_over(SinkChanged { sink: self.place.key.clone(), condition });
+            actix_rt::spawn(async move { changed.await.unwrap_or_default() });
+        }
+        if !stranded.is_empty() {
+            let offered: Vec<String> = stranded.iter().map(|delivery| delivery.id.clone()).collect();
+            let message = Stranded { sink: self.place.key.clone(), deliveries: stranded };
+            let asked = self.router.stranded.hand_over(message);
+            ctx.spawn(asked.into_actor(self).map(move |moved, runner, ctx| {
+                // A Router that is gone has moved nothing.
+                let moved: HashSet<String> = moved.unwrap_or_default().into_iter().collect();
+                runner.machine.on_moved(&offered, &moved, runner.clock.now());
+                runner.go_on(ctx);
+            }));
+        }
     }
 
     /// Fetches what waits in the journal behind a full queue.
     fn refill(&mut self, ctx: &mut Context<Self>) {
-        let Some(after) = self.machine.wants_more().filter(|_| !self.refilling) else { return };
-        let after = after.map(str::to_owned);
-        self.refilling = true;
+        let Some((after, limit)) = self.machine.next_read(self.clock.now()) else { return };
         let (journal, sink) = (self.journal.clone(), self.place.key.clone());
-        let more = async move { journal.outbox(&sink, after.as_deref(), OUTBOX_PER_SINK_MAX).await };
-        ctx.spawn(more.into_actor(self).map(|more, runner, ctx| {
-            runner.refilling = false;
-            match more {
-                Ok(more) => {
-                    let complete = more.len() < OUTBOX_PER_SINK_MAX;
-                    runner.machine.on_more(more, complete);
+        let more = async move { journal.outbox(&sink, after.as_deref(), limit).await };
+        ctx.spawn(more.into_actor(self).map(|more, runner, ctx| match more {
+            Ok(more) => {
+                runner.machine.on_read(more, runner.clock.now());
+                runner.go_on(ctx);
+            }
+            Err(error) => {
+                telemetry::journal_failed(&error.to_string(), REFILL_RETRY);
+                ctx.run_later(REFILL_RETRY, |runner, ctx| {
+                    runner.machine.on_read_failed();
                     runner.go_on(ctx);
-                }
-                Err(error) => {
-                    telemetry::journal_failed(&error.to_string(), REFILL_RETRY);
-                    ctx.run_later(REFILL_RETRY, |runner, ctx| runner.refill(ctx));
-                }
+                });
             }
         }));
     }
 
-    fn take(&mut self, deliveries: Vec<Delivery>, ctx: &mut Context<Self>) {
-        for delivery in deliveries {
-            self.machine.on_deliver(delivery);
+    fn view(&self) -> SinkView {
+        let tally = self.machine.tally();
+        SinkView {
+            sink: self.place.key.clone(),
+            kind: self.place.kind,
+            target: self.place.sink.as_ref().map_or_else(|_| String::new(), |sink| sink.describe()),
+            disabled: self.place.sink.as_ref().err().cloned(),
+            condition: self.machine.condition().clone(),
+            pending: self.machine.pending() as u64,
+            held: self.machine.held() as u64,
+            delivered: tally.delivered,
+            refused: tally.refused,
+            failing: tally.failing.clone(),
+            last_delivered_at: tally.last_delivered_at,
         }
-        self.go_on(ctx);
     }
 }
 
+/// A timer does not count suspend, and a hold follows a wall clock that may be set: what is due is looked
+/// for so often at least, while something is to come.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// A journal that could not be read is asked again after this.
 const REFILL_RETRY: Duration = Duration::from_secs(5);
 
 /// One attempt: bounded in time whatever the sink does, and its panic is one failed attempt.
-async fn attempt(
-    sink: Arc<dyn Sink>,
-    notification: Arc<Notification>,
-    limit: Duration,
-    io: Handle,
-) -> Result<Receipt, SinkError> {
-    let delivery = io.spawn(async move { sink.deliver(&notification).await });
+async fn attempt(sink: Arc<dyn Sink>, message: Message, limit: Duration, io: Handle) -> Result<Receipt, SinkError> {
+    let delivery = io.spawn(async move {
+        match message {
+            Message::One(notification) => sink.deliver(&notification).await,
+            Message::Digest(digest) => sink.deliver_digest(&digest).await,
+        }
+    });
     let abort = delivery.abort_handle();
     match tokio::time::timeout(limit, delivery).await {
         Ok(Ok(answer)) => answer,
@@ -144,9 +205,12 @@ async fn attempt(
     }
 }
 
-fn tell(settlement: &Settlement) {
+fn log(settlement: &Settlement) {
     match &settlement.outcome {
-        AttemptOutcome::Delivered { .. } | AttemptOutcome::Folded { .. } => {}
+        AttemptOutcome::Delivered { .. } => {}
+        AttemptOutcome::Folded { into } => {
+            telemetry::delivery_folded(&settlement.sink, &settlement.delivery, into);
+        }
         AttemptOutcome::Retry { reason, .. } => {
             telemetry::delivery_retried(&settlement.sink, &settlement.delivery, settlement.attempt, reason);
         }
@@ -158,13 +222,54 @@ fn tell(settlement: &Settlement) {
 
 impl Actor for SinkRunner {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.go_on(ctx);
+    }
 }
 
 impl Handler<Deliver> for SinkRunner {
     type Result = ();
 
     fn handle(&mut self, message: Deliver, ctx: &mut Context<Self>) {
-        self.take(message.0, ctx);
+        self.machine.on_deliver(message.0, self.clock.now());
+        self.go_on(ctx);
+    }
+}
+
+impl Handler<Refit> for SinkRunner {
+    type Result = ();
+
+    fn handle(&mut self, message: Refit, ctx: &mut Context<Self>) {
+        self.place = message.0;
+        let now = self.clock.now();
+        self.machine.on_opened(self.place.policy, now);
+        if let Err(reason) = &self.place.sink {
+            self.machine.on_closed(reason, now);
+        }
+        self.go_on(ctx);
+    }
+}
+
+impl Handler<TestSink> for SinkRunner {
+    type Result = ResponseActFuture<Self, Result<Receipt, SinkTestError>>;
+
+    fn handle(&mut self, _: TestSink, _: &mut Context<Self>) -> Self::Result {
+        let sink = match &self.place.sink {
+            Ok(_) if self.testing => return Box::pin(actix::fut::ready(Err(SinkTestError::Busy))),
+            Ok(sink) => sink.clone(),
+            Err(reason) => return Box::pin(actix::fut::ready(Err(SinkTestError::Disabled(reason.clone())))),
+        };
+        self.testing = true;
+        let team = self.place.key.split_once('/').map_or(DEFAULT_TEAM, |(team, _)| team);
+        let note = Arc::new(Notification::test(team, &self.place.key, self.clock.now().utc));
+        let attempt = attempt(sink, Message::One(note), self.place.timeout, self.io.clone());
+        Box::pin(attempt.into_actor(self).map(|answer, runner, ctx| {
+            runner.testing = false;
+            runner.machine.on_tested(&answer, runner.clock.now());
+            runner.go_on(ctx);
+            answer.map_err(SinkTestError::NotDelivered)
+        }))
     }
 }
 
@@ -172,18 +277,7 @@ impl Handler<GetSink> for SinkRunner {
     type Result = MessageResult<GetSink>;
 
     fn handle(&mut self, _: GetSink, _: &mut Context<Self>) -> Self::Result {
-        let tally = self.machine.tally();
-        MessageResult(Arc::new(SinkView {
-            sink: self.place.key.clone(),
-            kind: self.place.kind,
-            target: self.place.sink.as_ref().map_or_else(|_| String::new(), |sink| sink.describe()),
-            disabled: self.place.sink.as_ref().err().cloned(),
-            pending: self.machine.pending() as u64,
-            delivered: tally.delivered,
-            refused: tally.refused,
-            failing: tally.failing.clone(),
-            last_delivered_at: tally.last_delivered_at,
-        }))
+        MessageResult(Arc::new(self.view()))
     }
 }
 
@@ -199,7 +293,7 @@ impl Handler<Drain> for SinkRunner {
     fn handle(&mut self, _: Drain, _: &mut Context<Self>) -> Self::Result {
         let (done, idle) = oneshot::channel();
         let waiting = self.stopping.get_or_insert_default();
-        if !self.machine.is_sending() {
+        if self.machine.in_flight() == 0 && self.machine.unwritten() == 0 {
             return Box::pin(async {});
         }
         waiting.push(done);

@@ -10,6 +10,7 @@ mod events;
 mod guard;
 mod ledger;
 mod problem;
+mod sinks;
 #[cfg(test)]
 mod tests;
 mod views;
@@ -197,6 +198,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/api/v1/status").route(views::read().to(views::status)))
         .service(resource("/api/v1/runs").route(views::read().to(views::runs)))
         .service(resource("/api/v1/runs/{run:.+}").route(views::read().to(views::run)))
+        .service(resource("/api/v1/sinks/{name:.+}/test").route(web::post().to(sinks::test)))
         .service(resource("/api/v1/incidents").route(views::read().to(views::incidents)))
         .service(resource("/api/v1/incidents/{id}").route(views::read().to(ledger::incident)))
         .service(resource("/api/v1/report").route(views::read().to(ledger::report)))

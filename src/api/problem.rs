@@ -83,7 +83,9 @@ pub(super) async fn not_found(request: HttpRequest) -> Result<HttpResponse, Prob
 }
 
 pub(super) async fn method_not_allowed(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let allowed = if request.path() == "/api/v1/events" { "POST" } else { "GET, HEAD" };
+    let path = request.path();
+    let takes_post = path == "/api/v1/events" || path.starts_with("/api/v1/sinks/");
+    let allowed = if takes_post { "POST" } else { "GET, HEAD" };
     let detail = format!("{} does not take {}, only {allowed}", request.path(), request.method());
     Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).header(header::ALLOW, allowed))
 }

@@ -389,3 +389,18 @@ async fn a_client_that_says_nothing_does_not_hold_up_a_stop() {
     assert_eq!(engine.ask(Method::GET, "/healthz").send().await.unwrap().status(), StatusCode::OK);
     tokio::time::timeout(Duration::from_secs(15), engine.server.stop()).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_sink_is_tested_and_says_what_came_of_it() {
+    let engine = Engine::start(FakeIntake::default());
+    let test = |sink: &str| json_of(engine.ask(Method::POST, &format!("/api/v1/sinks/{sink}/test")));
+    assert_eq!(test("desktop").await, (200, json!({"sink": "desktop", "said": "popup 3 shown"})));
+    for sink in ["vision%2Fslack", "vision/slack"] {
+        let (status, problem) = test(sink).await;
+        assert_eq!((status, &problem["detail"]), (502, &json!("not delivered: 404 no_service")), "{sink}");
+    }
+    let (status, problem) = test("desktp").await;
+    assert_eq!((status, &problem["hint"]), (404, &json!("did you mean `desktop`?")));
+    let (status, _) = engine.get("/api/v1/sinks/desktop/test").await;
+    assert_eq!(status, 405);
+}

@@ -107,8 +107,16 @@ pub struct Sink {
     pub target: String,
     /// Why it is disabled.
     pub disabled: Option<String>,
+    /// Whether it takes what it is sent: `working`, `down`, `parked`.
+    pub condition: String,
+    /// Since when it does not.
+    pub since: Option<Timestamp>,
+    /// Why it does not.
+    pub reason: Option<String>,
     /// Deliveries waiting for it.
     pub pending: u64,
+    /// Those of them that are held until a certain time.
+    pub held: u64,
     /// Deliveries made since the engine started.
     pub delivered: u64,
     /// Deliveries refused for good since the engine started.
@@ -117,6 +125,15 @@ pub struct Sink {
     pub failing: Option<String>,
     /// When it last worked.
     pub last_delivered_at: Option<Timestamp>,
+}
+
+/// `POST /api/v1/sinks/{name}/test`, where the message was delivered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SinkTest {
+    /// The sink's key.
+    pub sink: String,
+    /// What the other side said.
+    pub said: String,
 }
 
 /// `GET /api/v1/runs`.

@@ -1,11 +1,13 @@
 //! The doors of an engine: the way in, and the way to look.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use runwatch_plugin::Receipt;
 use tokio::sync::{Notify, Semaphore};
 
 use super::Parts;
@@ -20,8 +22,10 @@ use crate::domain::names::Name;
 use crate::domain::status::{RunView, StatusView};
 use crate::domain::team::SinkKey;
 use crate::limits::{BATCHES_IN_FLIGHT_MAX, SCHEDULER_LATE, SELF_ANSWER_TIMEOUT};
-use crate::messages::{GetMark, GetRuns, GetStatus, IngestBatch, Ping, PromiseName, ReleaseName};
-use crate::ports::{Board, IncidentQuery, Intake, IntakeError, Journal, JournalError, NotReady, Origin, Taken};
+use crate::messages::{GetMark, GetRuns, GetStatus, IngestBatch, Ping, PromiseName, ReleaseName, TestSink};
+use crate::ports::{
+    Board, IncidentQuery, Intake, IntakeError, Journal, JournalError, NotReady, Origin, SinkTestError, Taken,
+};
 use crate::sources::socket::Senders;
 
 /// The way into an engine, and the way to look at it; the same through every rebuild.
@@ -48,6 +52,7 @@ pub(super) struct Outlets {
     pub(super) runs: Outlet<GetRuns>,
     pub(super) marks: Outlet<GetMark>,
     pub(super) pings: Arc<Vec<(String, Outlet<Ping>)>>,
+    pub(super) sinks: Arc<BTreeMap<SinkKey, Outlet<TestSink>>>,
 }
 
 /// Deliveries of one sink that are not settled.
@@ -220,6 +225,14 @@ impl Board for Door {
 
     async fn ledger(&self, query: LedgerQuery) -> Result<Ledger, JournalError> {
         self.journal.ledger(query).await
+    }
+
+    async fn test_sink(&self, sink: &str) -> Result<Receipt, SinkTestError> {
+        let Some(outlets) = self.outlets() else { return Err(SinkTestError::Closed) };
+        match outlets.sinks.get(sink) {
+            Some(outlet) => outlet.hand_over(TestSink).await.map_err(|_| SinkTestError::Closed)?,
+            None => Err(SinkTestError::Unknown(outlets.sinks.keys().cloned().collect())),
+        }
     }
 
     async fn kept_mark(&self, run: &Name, path: &Arc<str>) -> Result<Option<FileMark>, IntakeError> {

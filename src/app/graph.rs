@@ -7,6 +7,7 @@ use actix::Addr;
 use futures_util::future::select_all;
 use tokio::sync::Notify;
 
+use super::backlog::Backlog;
 use super::door::Outlets;
 use super::{Parts, own};
 use crate::actors::aggregator::Aggregator;
@@ -19,7 +20,7 @@ use crate::actors::outlet::Outlet;
 use crate::actors::pulse::{self, Pulse};
 use crate::actors::reporter::Reporter;
 use crate::actors::router::{OwnWatch, Router};
-use crate::actors::sink_runner::{SinkPlace, SinkRunner};
+use crate::actors::sink_runner::{RouterOutlets, SinkPlace, SinkRunner};
 use crate::actors::status_board::{BoardOutlets, StatusBoard};
 use crate::domain::aggregate::AggregateMachine;
 use crate::domain::health::{HealthEffects, HealthMachine};
@@ -64,7 +65,8 @@ impl Graph {
             (Seat::<Ingestor>::new(), Seat::<Aggregator>::new(), Seat::<HealthEvaluator>::new());
         let (poller, router, board) =
             (Seat::<LivenessPoller>::new(), Seat::<Router>::new(), Seat::<StatusBoard>::new());
-        let sinks = seat_sinks(parts, &router.addr);
+        let backlog = Backlog::of(&recovered.deliveries);
+        let sinks = seat_sinks(parts, &router.addr, &backlog);
         let trouble: JournalTrouble = Arc::new(Mutex::new(None));
         let (desk, errands) = Desk::new();
         // Before anything else of this life: what is written after it would hide how long we were away.
@@ -78,6 +80,7 @@ impl Graph {
             runs: Outlet::to(&board.addr),
             marks: Outlet::to(&aggregator.addr),
             pings: Arc::new(pings(engine, &sinks)),
+            sinks: Arc::new(sinks.iter().map(|(key, seat, _)| (key.clone(), Outlet::to(&seat.addr))).collect()),
         };
         let mut drains: Vec<(&'static str, Outlet<Drain>)> = vec![
             ("ingestor", Outlet::to(&ingestor.addr)),
@@ -99,7 +102,7 @@ impl Graph {
         let (reporter, reports) = (Seat::<Reporter>::new(), Outlet::to(&router.addr));
         let reporter_actor = reporter_of(parts, &recovered, reports);
         drains.insert(0, ("reporter", Outlet::to(&reporter.addr)));
-        hand_out(recovered, &to_sinks);
+        backlog.hand_out(&to_sinks);
         let evaluator_outlets = EvaluatorOutlets {
             router: Outlet::to(&router.addr),
             poller: Outlet::to(&poller.addr),
@@ -175,7 +178,7 @@ impl Machines {
         let mut health = HealthMachine::new(parts.identity.clone(), parts.teams.clone(), now);
         let mut routing = RoutingMachine::new(
             parts.teams.clone(),
-            SinkDirectory { known: parts.sinks.iter().map(|sink| sink.key.clone()).collect(), ..Default::default() },
+            directory(&parts.sinks),
             parts.external_url.clone(),
             recovered.name.clone(),
             recovered.last_incident,
@@ -212,10 +215,12 @@ impl Machines {
 
 type SinkSeat = (SinkKey, Seat<SinkRunner>, SinkRunner);
 
-fn seat_sinks(parts: &Parts, router: &Addr<Router>) -> Vec<SinkSeat> {
+fn seat_sinks(parts: &Parts, router: &Addr<Router>, backlog: &Backlog) -> Vec<SinkSeat> {
     let seat = |place: &SinkPlace| {
-        let (back, journal) = (Outlet::to(router), parts.journal.clone());
-        let runner = SinkRunner::new(place.clone(), parts.clock, parts.io.clone(), back, journal);
+        let back =
+            RouterOutlets { settled: Outlet::to(router), changed: Outlet::to(router), stranded: Outlet::to(router) };
+        let (journal, behind) = (parts.journal.clone(), backlog.is_behind(&place.key));
+        let runner = SinkRunner::new(place.clone(), parts.clock, parts.io.clone(), back, journal, behind);
         (place.key.clone(), Seat::new(), runner)
     };
     parts.sinks.iter().map(seat).collect()
@@ -244,19 +249,7 @@ fn pings(engine: Engine<'_>, sinks: &[SinkSeat]) -> Vec<(String, Outlet<Ping>)> 
     pings
 }
 
-/// Puts what an earlier life did not deliver into the sinks' mailboxes, before anything newer.
-fn hand_out(recovered: Recovered, sinks: &HashMap<SinkKey, Outlet<Deliver>>) {
-    let mut by_sink: HashMap<SinkKey, Vec<_>> = HashMap::new();
-    for delivery in recovered.deliveries {
-        by_sink.entry(delivery.sink.clone()).or_default().push(delivery);
-    }
-    for (key, deliveries) in by_sink {
-        match sinks.get(&key) {
-            Some(sink) => {
-                let handed = sink.hand_over(Deliver(deliveries));
-                actix_rt::spawn(async move { handed.await.unwrap_or_default() });
-            }
-            None => deliveries.iter().for_each(|delivery| telemetry::delivery_without_sink(&key, &delivery.id)),
-        }
-    }
+fn directory(sinks: &[SinkPlace]) -> SinkDirectory {
+    let fallbacks = sinks.iter().filter_map(|sink| Some((sink.key.clone(), sink.fallback.clone()?)));
+    SinkDirectory { known: sinks.iter().map(|sink| sink.key.clone()).collect(), fallbacks: fallbacks.collect() }
 }

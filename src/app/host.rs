@@ -294,7 +294,14 @@ fn open_sink(config: &SinkConfig) -> SinkPlace {
         telemetry::sink_disabled(&config.key, &error.reason);
         error.reason
     });
-    SinkPlace { key: config.key.clone(), kind: config.kind.name, sink, timeout: config.timeout }
+    SinkPlace {
+        key: config.key.clone(),
+        kind: config.kind.name,
+        sink,
+        timeout: config.timeout,
+        policy: config.kind.pace.into(),
+        fallback: config.fallback.clone(),
+    }
 }
 
 impl HostError {

@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use runwatch_plugin::{Kind, Notification, OpenError, Receipt, RunState, Sink, SinkError, SinkPlan};
+use runwatch_plugin::{Digest, Kind, Notification, OpenError, Receipt, RunState, Sink, SinkError, SinkPlan};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
@@ -204,6 +204,14 @@ impl Sink for WitnessSink {
         let receipt = self.sink.deliver(notification).await?;
         // A demo that has seen enough hears no more.
         self.told.try_send(notification.clone()).unwrap_or_default();
+        Ok(receipt)
+    }
+
+    async fn deliver_digest(&self, digest: &Digest) -> Result<Receipt, SinkError> {
+        let receipt = self.sink.deliver_digest(digest).await?;
+        for notification in &digest.notifications {
+            self.told.try_send(notification.clone()).unwrap_or_default();
+        }
         Ok(receipt)
     }
 

@@ -246,7 +246,7 @@ impl Failure {
             Failure::Answered(SinkError::Retry { .. }) => {
                 format!("it may pass, so try again; if it stays, check the sink's address and the network{settings}")
             }
-            Failure::Answered(SinkError::Refused { .. }) => {
+            Failure::Answered(SinkError::Refused { .. } | SinkError::Gone { .. }) => {
                 format!("the other side will not take it: check the sink's settings{settings}")
             }
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use runwatch_plugin::{
-    Notification, OpenError, Receipt, SecretSource, SettingsError, Sink, SinkError, SinkPlan, SinkSettings, SinkType,
+    Digest, Notification, OpenError, Pace, Receipt, SecretSource, SettingsError, Sink, SinkError, SinkPlan,
+    SinkSettings, SinkType,
 };
 use serde::Deserialize;
 
@@ -13,11 +14,13 @@ use super::Environment;
 
 /// The keys of the real ones. A webhook's URL says how the sink behaves: `refuse`, `hang`, `panic`.
 pub(crate) const TYPES: &[SinkType] = &[
-    SinkType { name: "terminal", about: "", sample: "", plan: |settings| plan::<Terminal>(settings) },
-    SinkType { name: "desktop", about: "", sample: "", plan: |settings| plan::<Desktop>(settings) },
-    SinkType { name: "slack", about: "", sample: "", plan: |settings| plan::<Slack>(settings) },
-    SinkType { name: "webhook", about: "", sample: "", plan: |settings| plan::<Webhook>(settings) },
+    SinkType { name: "terminal", about: "", sample: "", pace: PACE, plan: |settings| plan::<Terminal>(settings) },
+    SinkType { name: "desktop", about: "", sample: "", pace: PACE, plan: |settings| plan::<Desktop>(settings) },
+    SinkType { name: "slack", about: "", sample: "", pace: PACE, plan: |settings| plan::<Slack>(settings) },
+    SinkType { name: "webhook", about: "", sample: "", pace: PACE, plan: |settings| plan::<Webhook>(settings) },
 ];
+
+const PACE: Pace = Pace { rate: None, in_flight: 1 };
 
 /// A user `ana` on a host `gpu-3`, without a session bus.
 pub(crate) fn environment() -> Environment {
@@ -110,6 +113,20 @@ struct FakeSink {
 #[async_trait]
 impl Sink for FakeSink {
     async fn deliver(&self, _: &Notification) -> Result<Receipt, SinkError> {
+        self.answer().await
+    }
+
+    async fn deliver_digest(&self, _: &Digest) -> Result<Receipt, SinkError> {
+        self.answer().await
+    }
+
+    fn describe(&self) -> String {
+        format!("a fake that answers {}", self.behaviour)
+    }
+}
+
+impl FakeSink {
+    async fn answer(&self) -> Result<Receipt, SinkError> {
         match self.behaviour.as_str() {
             "refuse" => Err(SinkError::refused("404 no such hook")),
             "hang" => std::future::pending().await,
@@ -117,9 +134,5 @@ impl Sink for FakeSink {
             "write" => Ok(Receipt("written".to_owned())),
             _ => Ok(Receipt("200 ok".to_owned())),
         }
-    }
-
-    fn describe(&self) -> String {
-        format!("a fake that answers {}", self.behaviour)
     }
 }

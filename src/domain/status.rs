@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use runwatch_plugin::{RunState, Severity};
 
 use super::check::Alert;
+use super::delivery::SinkCondition;
 use super::freshness::{Bounds, FreshnessStatus};
 use super::incident::Incident;
 use super::liveness::{Exit, Liveness, ProcessIdentity};
@@ -198,8 +199,12 @@ pub struct SinkView {
     pub target: String,
     /// Why it is disabled.
     pub disabled: Option<String>,
+    /// Whether it takes what it is sent.
+    pub condition: SinkCondition,
     /// Deliveries waiting for it.
     pub pending: u64,
+    /// Those of them that are held until a certain time, as far as they are in memory.
+    pub held: u64,
     /// Deliveries made since the start.
     pub delivered: u64,
     /// Deliveries refused for good since the start.

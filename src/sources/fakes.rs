@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use runwatch_plugin::{Health, RunState, Severity, Subject};
+use runwatch_plugin::{Health, Receipt, RunState, Severity, SinkError, Subject};
 use tokio::sync::Semaphore;
 
 use crate::domain::check::{Alert, CheckKind};
@@ -20,7 +20,7 @@ use crate::domain::liveness::{DeathCause, Liveness, UnknownWhy};
 use crate::domain::names::{Name, RunKey};
 use crate::domain::run::{Member, ThreadVerdict};
 use crate::domain::status::{EngineView, EnvView, FreshnessView, GroupView, RunView, SeriesView, SinkView, StatusView};
-use crate::ports::{Board, IncidentQuery, Intake, IntakeError, JournalError, Origin, Taken};
+use crate::ports::{Board, IncidentQuery, Intake, IntakeError, JournalError, Origin, SinkTestError, Taken};
 
 /// Recordings of real telemetry, where a machine has some; `test` is named as skipped where it has none.
 pub(crate) fn recordings(test: &str) -> Vec<PathBuf> {
@@ -152,6 +152,14 @@ impl Board for FakeBoard {
     async fn ledger(&self, query: LedgerQuery) -> Result<Ledger, JournalError> {
         *self.asked_ledger.lock().unwrap() = Some(query);
         self.ledger.lock().unwrap().clone()
+    }
+
+    async fn test_sink(&self, sink: &str) -> Result<Receipt, SinkTestError> {
+        match sink {
+            "desktop" => Ok(Receipt("popup 3 shown".to_owned())),
+            "vision/slack" => Err(SinkTestError::NotDelivered(SinkError::gone("404 no_service"))),
+            _ => Err(SinkTestError::Unknown(vec!["desktop".into(), "vision/slack".into()])),
+        }
     }
 }
 
@@ -313,6 +321,8 @@ pub(crate) fn view() -> StatusView {
         kind,
         target: "https://hooks.example/…".to_owned(),
         disabled: disabled.map(str::to_owned),
+        condition: crate::domain::delivery::SinkCondition::Working,
+        held: 0,
         pending: 0,
         delivered: 3,
         refused: 0,

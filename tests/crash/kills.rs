@@ -73,7 +73,7 @@ fn lives(number: u64, rounds: u64, mut random: Random) {
         let pending = engine.get("/api/v1/status").json()["engine"]["pending_deliveries"].clone();
         (pending == 0).then(|| Ledger::of(&recorder))
     });
-    if let Some(missing) = ledger.missing(&owed) {
+    if let Some(missing) = ledger.missing(&Kept::of(&home), &owed) {
         let run = engine.get(&format!("/api/v1/runs/{}", missing.run)).json();
         let told = recorder.told_of(&missing.run);
         panic!("it was answered for and not told: {missing:?}\nthe run: {run:#}\ntold: {told:#?}");

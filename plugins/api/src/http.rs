@@ -100,7 +100,8 @@ impl Answer {
         if self.body.is_empty() { status.to_string() } else { format!("{status} {}", self.body) }
     }
 
-    /// The failure this answer is: 408, 425, 429 and 5xx may pass, everything else will not.
+    /// The failure this answer is: 408, 425, 429 and 5xx may pass, everything else will not. 401, 403,
+    /// 404 and 410 are about the address or who asks, and so about every message.
     pub fn failure(&self) -> SinkError {
         let passing = matches!(self.status.as_u16(), 408 | 425 | 429) || self.status.is_server_error();
         if passing {
@@ -111,6 +112,9 @@ impl Answer {
             return SinkError::refused(format!(
                 "{status}: redirects are not followed, put the address it redirects to into the sink's settings"
             ));
+        }
+        if matches!(self.status.as_u16(), 401 | 403 | 404 | 410) {
+            return SinkError::gone(self.words());
         }
         SinkError::refused(self.words())
     }

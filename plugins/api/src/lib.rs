@@ -5,6 +5,7 @@
 //! is built from, the answer it owes ([`Receipt`] or [`SinkError`]), and, under the feature
 //! `testkit`, the harness that holds every sink to `docs/specs/sink.md`.
 
+mod digest;
 mod duration;
 pub mod http;
 mod notification;
@@ -17,6 +18,7 @@ pub mod testkit;
 pub mod text;
 mod words;
 
+pub use digest::Digest;
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use notification::{
     AlertSummary, DeliveryNote, Evidence, ExitEvidence, Kind, Links, Notification, RunRef, Subject, VERSION,
@@ -24,5 +26,5 @@ pub use notification::{
 pub use phrases::Tone;
 pub use secret::{Secret, SecretError, SecretSource};
 pub use settings::{SettingsError, SinkSettings};
-pub use sink::{OpenError, Receipt, Sink, SinkError, SinkPlan, SinkType};
+pub use sink::{OpenError, Pace, Rate, Receipt, Sink, SinkError, SinkPlan, SinkType};
 pub use words::{Health, OomEvidence, RunState, Severity, UnknownWord};

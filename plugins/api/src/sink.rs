@@ -6,22 +6,30 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::digest::Digest;
 use crate::notification::Notification;
 use crate::secret::SecretError;
 use crate::settings::{SettingsError, SinkSettings};
 
 /// One configured destination.
 ///
-/// The host calls `deliver` in a task of its own, under a timeout, one notification at a time; a
-/// panic or a timeout counts as [`SinkError::Retry`]. A sink keeps no queue and retries nothing:
-/// that is the host's.
+/// The host calls `deliver` and `deliver_digest` in a task of its own, under a timeout, at most
+/// [`Pace::in_flight`] at a time; a panic or a timeout counts as [`SinkError::Retry`]. A sink keeps
+/// no queue and retries nothing: that is the host's.
 #[async_trait]
 pub trait Sink: Send + Sync {
     /// Sends one notification.
     ///
     /// # Errors
-    /// [`SinkError::Retry`] where a later attempt may succeed, [`SinkError::Refused`] where none will.
+    /// [`SinkError::Retry`] where a later attempt may succeed, [`SinkError::Refused`] where none will,
+    /// [`SinkError::Gone`] where none of any notification will.
     async fn deliver(&self, notification: &Notification) -> Result<Receipt, SinkError>;
+
+    /// Sends several notifications as one message.
+    ///
+    /// # Errors
+    /// As of `deliver`. Of a digest that is refused the host sends each notification by itself.
+    async fn deliver_digest(&self, digest: &Digest) -> Result<Receipt, SinkError>;
 
     /// Where it sends, without secrets: `webhook http://gpu-head:9000/…`.
     fn describe(&self) -> String;
@@ -48,6 +56,31 @@ pub enum SinkError {
         /// What the other side said.
         reason: String,
     },
+    /// It works for no notification until somebody changes something: the webhook was deleted, the
+    /// token is no longer good, nobody reads any more.
+    #[error("{reason}")]
+    Gone {
+        /// What the other side said.
+        reason: String,
+    },
+}
+
+/// How fast a sink may be sent messages.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// Over it messages wait, and are told as one; `None` sends all at once.
+    pub rate: Option<Rate>,
+    /// Deliveries under way at a time, at least one.
+    pub in_flight: usize,
+}
+
+/// A token bucket: a message takes a token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// Tokens that come each second; above zero.
+    pub per_s: f64,
+    /// Tokens there are room for, at least one: so many messages may go at once.
+    pub burst: u32,
 }
 
 /// A sink whose settings are valid, not yet opened. Holds no secret and touches nothing.
@@ -79,6 +112,8 @@ pub struct SinkType {
     pub about: &'static str,
     /// A commented TOML sample of every key at its default; it must parse.
     pub sample: &'static str,
+    /// How fast it may be sent messages, unless the settings say otherwise.
+    pub pace: Pace,
     /// Reads the settings; touches nothing outside.
     pub plan: fn(SinkSettings<'_>) -> Result<Box<dyn SinkPlan>, SettingsError>,
 }
@@ -92,6 +127,11 @@ impl SinkError {
     /// A failure that will not pass.
     pub fn refused(reason: impl Into<String>) -> SinkError {
         SinkError::Refused { reason: reason.into() }
+    }
+
+    /// A failure of the sink as a whole that will not pass by itself.
+    pub fn gone(reason: impl Into<String>) -> SinkError {
+        SinkError::Gone { reason: reason.into() }
     }
 }
 

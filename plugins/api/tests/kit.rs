@@ -10,7 +10,7 @@ use reqwest::{Client, Url};
 use runwatch_plugin::http::{self, Answer, Secrets, UrlSource};
 use runwatch_plugin::testkit::{Case, SECRET, assert_sink_contract};
 use runwatch_plugin::{
-    Notification, OpenError, Receipt, SettingsError, Sink, SinkError, SinkPlan, SinkSettings, SinkType,
+    Digest, Notification, OpenError, Pace, Receipt, SettingsError, Sink, SinkError, SinkPlan, SinkSettings, SinkType,
 };
 use serde::Deserialize;
 
@@ -29,6 +29,8 @@ enum Fault {
     StaysBusy,
     SendsTwice,
     FollowsRedirects,
+    RefusesDigests,
+    ParksForNothing,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -50,6 +52,7 @@ const TOY: SinkType = SinkType {
     name: "toy",
     about: "a sink with one fault",
     sample: "# Where to.\nurl = { env = 'TOY_URL' }",
+    pace: Pace { rate: None, in_flight: 1 },
     plan: |settings: SinkSettings<'_>| -> Result<Box<dyn SinkPlan>, SettingsError> {
         Ok(Box::new(settings.read::<Toy>()?))
     },
@@ -76,12 +79,20 @@ impl Sink for Open {
         if self.fault == Fault::PanicsOnEmptyText {
             assert!(!notification.summary.is_empty(), "no summary");
         }
-        let answer = self.post(notification).await;
+        let body = serde_json::to_value(notification).expect("JSON");
+        let answer = self.post(body.clone()).await;
         self.busy.store(false, Ordering::SeqCst);
         if self.fault == Fault::SendsTwice && answer.is_err() {
-            return self.post(notification).await;
+            return self.post(body).await;
         }
         answer
+    }
+
+    async fn deliver_digest(&self, digest: &Digest) -> Result<Receipt, SinkError> {
+        if self.fault == Fault::RefusesDigests {
+            return Err(SinkError::refused("no digests here"));
+        }
+        self.post(serde_json::to_value(digest).expect("JSON")).await
     }
 
     fn describe(&self) -> String {
@@ -90,8 +101,7 @@ impl Sink for Open {
 }
 
 impl Open {
-    async fn post(&self, notification: &Notification) -> Result<Receipt, SinkError> {
-        let mut body = serde_json::to_value(notification).expect("JSON");
+    async fn post(&self, mut body: serde_json::Value) -> Result<Receipt, SinkError> {
         if self.fault == Fault::HidesTheDelivery {
             body["delivery"] = serde_json::Value::Null;
         }
@@ -107,6 +117,7 @@ impl Open {
         }
         Err(match (self.fault, answer.failure()) {
             (Fault::RetriesForEver, error) => SinkError::retry(error.to_string()),
+            (Fault::ParksForNothing, SinkError::Refused { reason }) => SinkError::gone(reason),
             (Fault::NeverWaits, SinkError::Retry { reason, .. }) => SinkError::retry(reason),
             (_, error) => error,
         })
@@ -143,7 +154,7 @@ async fn a_good_sink_passes() {
 
 #[tokio::test]
 async fn each_fault_is_found_by_its_rule() {
-    let faults: [(&str, Settings, &str); 9] = [
+    let faults: [(&str, Settings, &str); 11] = [
         ("shows-its-url", faulty!("shows-its-url"), "S4"),
         ("repeats-the-answer", faulty!("repeats-the-answer"), "S4"),
         ("panics-on-empty-text", faulty!("panics-on-empty-text"), "no summary"),
@@ -153,6 +164,8 @@ async fn each_fault_is_found_by_its_rule() {
         ("stays-busy", faulty!("stays-busy"), "S10"),
         ("sends-twice", faulty!("sends-twice"), "S11"),
         ("follows-redirects", faulty!("follows-redirects"), "S12"),
+        ("refuses-digests", faulty!("refuses-digests"), "S11"),
+        ("parks-for-nothing", faulty!("parks-for-nothing"), "S8"),
     ];
     for (fault, settings, rule) in faults {
         let found = verdict(settings).await.expect_err(fault);

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::tz::TimeZone;
-use runwatch_plugin::{Notification, OpenError, Receipt, Sink, SinkError, SinkPlan};
+use runwatch_plugin::{Digest, Notification, OpenError, Receipt, Sink, SinkError, SinkPlan};
 use zbus::fdo;
 
 use crate::config::Config;
-use crate::render::{Popup, popup};
+use crate::render::{Popup, digest_popup, popup};
 
 /// The longest the sink waits for bus and daemon together. A bus can accept a connection and stay
 /// silent for ever.
@@ -57,13 +57,11 @@ impl SinkPlan for Config {
 #[async_trait]
 impl Sink for Desktop {
     async fn deliver(&self, notification: &Notification) -> Result<Receipt, SinkError> {
-        match tokio::time::timeout(BUS_TIMEOUT, self.show(notification)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(SinkError::retry(format!(
-                "the session bus or its notification daemon gave no answer within {} s; is the desktop session still there?",
-                BUS_TIMEOUT.as_secs()
-            ))),
-        }
+        self.in_time(|markup| popup(notification, &self.zone, markup, self.config.expires)).await
+    }
+
+    async fn deliver_digest(&self, digest: &Digest) -> Result<Receipt, SinkError> {
+        self.in_time(|markup| digest_popup(digest, markup, self.config.expires)).await
     }
 
     fn describe(&self) -> String {
@@ -72,9 +70,19 @@ impl Sink for Desktop {
 }
 
 impl Desktop {
-    async fn show(&self, notification: &Notification) -> Result<Receipt, SinkError> {
+    async fn in_time(&self, popup: impl FnOnce(bool) -> Popup + Send) -> Result<Receipt, SinkError> {
+        match tokio::time::timeout(BUS_TIMEOUT, self.show(popup)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(SinkError::retry(format!(
+                "the session bus or its notification daemon gave no answer within {} s; is the desktop session still there?",
+                BUS_TIMEOUT.as_secs()
+            ))),
+        }
+    }
+
+    async fn show(&self, popup: impl FnOnce(bool) -> Popup + Send) -> Result<Receipt, SinkError> {
         let daemon = ask_daemon().await.map_err(|error| SinkError::retry(reason(&error)))?;
-        let popup = popup(notification, &self.zone, daemon.markup, self.config.expires);
+        let popup = popup(daemon.markup);
         let replaced = self.number_of(&daemon.name, &popup.key);
         let number = send(&popup, replaced).await?;
         self.remember(popup.key, number);

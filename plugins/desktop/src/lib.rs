@@ -8,13 +8,15 @@ pub mod config;
 pub mod render;
 
 pub use client::{BUS_TIMEOUT, session_bus_available};
-use runwatch_plugin::{SettingsError, SinkPlan, SinkSettings, SinkType};
+use runwatch_plugin::{Pace, Rate, SettingsError, SinkPlan, SinkSettings, SinkType};
 
 /// The type `desktop`.
 pub const SINK_TYPE: SinkType = SinkType {
     name: "desktop",
     about: "shows popups on the desktop runwatch was started from",
     sample: config::SAMPLE,
+    // A screen has room for a few popups at a time.
+    pace: Pace { rate: Some(Rate { per_s: 0.5, burst: 5 }), in_flight: 1 },
     plan,
 };
 

@@ -9,12 +9,14 @@ use jiff::Zoned;
 use jiff::tz::TimeZone;
 use notify_rust::{Timeout, Urgency};
 use runwatch_plugin::text::{lines, one_line, shorten};
-use runwatch_plugin::{Notification, Tone};
+use runwatch_plugin::{Digest, Notification, Tone};
 
 const TITLE_CHARS_MAX: usize = 100;
 const SUMMARY_CHARS_MAX: usize = 200;
 const REASON_CHARS_MAX: usize = 250;
 const LINE_CHARS_MAX: usize = 120;
+/// Messages of a digest that have a line.
+const DIGEST_LINES_MAX: usize = 5;
 
 /// A popup, ready to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +42,30 @@ pub fn popup(notification: &Notification, zone: &TimeZone, markup: bool, expires
         key: notification.incident.clone().unwrap_or_else(|| format!("run {}", notification.run.id)),
         title: shorten(&format!("{} {}", tone.symbol(), notification.title()), TITLE_CHARS_MAX),
         body: body(notification, zone, markup),
+        icon: icon(tone),
+        urgency: urgency(tone),
+        timeout: timeout(tone, expires),
+    }
+}
+
+/// The popup for a digest: what the messages have in common, and the worst of them.
+pub fn digest_popup(digest: &Digest, markup: bool, expires: Duration) -> Popup {
+    let (tone, text) = (digest.tone(), Text { markup });
+    let (shown, more) = digest.shown(DIGEST_LINES_MAX);
+    let mut lines = vec![text.plain(&digest.summary, SUMMARY_CHARS_MAX)];
+    lines.extend(
+        shown.iter().map(|one| text.plain(&format!("{} {}", one.tone().symbol(), one.title()), LINE_CHARS_MAX)),
+    );
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    let team = shorten(&one_line(&digest.team), LINE_CHARS_MAX / 2);
+    lines.push(text.small(&format!("team {team} · {}", digest.delivery.words())));
+    lines.retain(|line| !line.is_empty());
+    Popup {
+        key: format!("digest {}", digest.id),
+        title: format!("{} {}", tone.symbol(), digest.title()),
+        body: lines.join("\n"),
         icon: icon(tone),
         urgency: urgency(tone),
         timeout: timeout(tone, expires),

@@ -26,9 +26,12 @@ async fn contract() {
     if std::env::var_os(PART).is_none() {
         return;
     }
-    let case =
-        Case::local(runwatch_desktop::SINK_TYPE, include_str!("../README.md"), "expires = '5s'", |notification| {
-            runwatch_desktop::render::popup(notification, &TimeZone::UTC, true, Duration::from_secs(5)).body
-        });
+    let case = Case::local(
+        runwatch_desktop::SINK_TYPE,
+        include_str!("../README.md"),
+        "expires = '5s'",
+        |notification| runwatch_desktop::render::popup(notification, &TimeZone::UTC, true, Duration::from_secs(5)).body,
+        |digest| runwatch_desktop::render::digest_popup(digest, true, Duration::from_secs(5)).body,
+    );
     assert_sink_contract(case).await;
 }

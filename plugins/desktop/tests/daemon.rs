@@ -5,7 +5,7 @@ mod support;
 
 use std::os::unix::net::UnixListener;
 
-use runwatch_plugin::testkit::{Sample, samples};
+use runwatch_plugin::testkit::{Sample, digests, samples};
 use runwatch_plugin::{SinkError, SinkSettings};
 use support::{Bus, Desktop, PART, colours, installed, part, until};
 
@@ -24,7 +24,15 @@ async fn part_of_the_second_process() {
         match sink.deliver(&sample.notification).await {
             Ok(receipt) => println!("{}: {}", sample.name, receipt.0),
             Err(SinkError::Retry { reason, .. }) => println!("{}: retry: {reason}", sample.name),
-            Err(SinkError::Refused { reason }) => println!("{}: refused: {reason}", sample.name),
+            Err(SinkError::Refused { reason } | SinkError::Gone { reason }) => {
+                println!("{}: refused: {reason}", sample.name);
+            }
+        }
+    }
+    for sample in digests().iter().filter(|sample| names == "all" || names.split(' ').any(|name| name == sample.name)) {
+        match sink.deliver_digest(&sample.digest).await {
+            Ok(receipt) => println!("{}: {}", sample.name, receipt.0),
+            Err(error) => println!("{}: not shown: {error}", sample.name),
         }
     }
 }
@@ -81,7 +89,7 @@ fn the_daemon_takes_every_sample() {
     let desktop = Desktop::start();
     let answers = part("all", &desktop.bus.address, desktop.bus.directory.path());
     let delivered = answers.lines().filter(|line| line.contains(": popup ")).count();
-    assert_eq!(delivered, samples().len(), "{answers}");
+    assert_eq!(delivered, samples().len() + digests().len(), "{answers}");
 }
 
 #[test]

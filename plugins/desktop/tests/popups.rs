@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use runwatch_desktop::render::{Popup, popup};
+use runwatch_desktop::render::{Popup, digest_popup, popup};
 use runwatch_plugin::Notification;
-use runwatch_plugin::testkit::samples;
+use runwatch_plugin::testkit::{digests, samples};
 
 fn shown(notification: &Notification, markup: bool) -> Popup {
     popup(notification, &TimeZone::UTC, markup, Duration::from_secs(15))
@@ -51,4 +51,18 @@ fn news_of_one_incident_replaces_what_was_shown_of_it() {
     assert_eq!(key("firing-killed"), key("resolved"));
     assert_ne!(key("firing-killed"), key("firing-warning"));
     assert_eq!(key("info-finished").as_deref(), Some("run cifar-9"));
+}
+
+#[test]
+fn digests_read_well_and_stay_small() {
+    for sample in digests() {
+        let popup = digest_popup(&sample.digest, true, Duration::from_secs(15));
+        if sample.name != "digest-hostile" {
+            insta::assert_snapshot!(sample.name, words(&popup));
+        }
+        assert!(popup.body.lines().count() <= 8, "{}", sample.name);
+        assert!(popup.body.chars().count() <= 2000, "{}: {}", sample.name, popup.body.chars().count());
+        let body = digest_popup(&sample.digest, false, Duration::from_secs(15)).body;
+        assert!(!body.contains(|c: char| c.is_control() && c != '\n'), "{}: {body:?}", sample.name);
+    }
 }

@@ -7,14 +7,15 @@ use async_trait::async_trait;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Url};
 use runwatch_plugin::http::{self, Answer, Secrets};
-use runwatch_plugin::{Notification, OpenError, Receipt, Sink, SinkError, SinkPlan};
+use runwatch_plugin::{Digest, Notification, OpenError, Receipt, Sink, SinkError, SinkPlan};
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::render;
+use crate::{digest, render};
 
 /// Refusals of the webhook or of the person behind it: another form of the message will not help.
 const NOT_ABOUT_THE_FORM: [&str; 4] = ["invalid_token", "user_not_found", "no_active_hooks", "no_team"];
+const NEW_WEBHOOK: &str = "Slack does not let this webhook post any more; make a new one and change webhook_url";
 
 /// An incoming webhook.
 struct Slack {
@@ -34,14 +35,11 @@ impl SinkPlan for Config {
 #[async_trait]
 impl Sink for Slack {
     async fn deliver(&self, notification: &Notification) -> Result<Receipt, SinkError> {
-        let answer = self.post(&render::payload(notification)).await?;
-        if !is_about_the_form(&answer) {
-            return receipt(&answer);
-        }
-        // A message Slack cannot read must not keep the news back: once more, as plain text.
-        let plain = self.post(&render::plain(notification)).await?;
-        let Receipt(words) = receipt(&plain)?;
-        Ok(Receipt(format!("{words}, as plain text; the full message was refused: {}", answer.words())))
+        self.tell(&render::payload(notification), || render::plain(notification)).await
+    }
+
+    async fn deliver_digest(&self, digest: &Digest) -> Result<Receipt, SinkError> {
+        self.tell(&digest::payload(digest), || digest::plain(digest)).await
     }
 
     fn describe(&self) -> String {
@@ -50,6 +48,17 @@ impl Sink for Slack {
 }
 
 impl Slack {
+    async fn tell(&self, payload: &Value, plain: impl FnOnce() -> Value + Send) -> Result<Receipt, SinkError> {
+        let answer = self.post(payload).await?;
+        if !is_about_the_form(&answer) {
+            return receipt(&answer);
+        }
+        // A message Slack cannot read must not keep the news back: once more, as plain text.
+        let again = self.post(&plain()).await?;
+        let Receipt(words) = receipt(&again)?;
+        Ok(Receipt(format!("{words}, as plain text; the full message was refused: {}", answer.words())))
+    }
+
     async fn post(&self, payload: &Value) -> Result<Answer, SinkError> {
         let request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
         let response = request.body(payload.to_string()).send().await.map_err(http::no_answer)?;
@@ -58,7 +67,11 @@ impl Slack {
 }
 
 fn is_about_the_form(answer: &Answer) -> bool {
-    answer.status.as_u16() == 400 && !NOT_ABOUT_THE_FORM.iter().any(|reason| answer.body.contains(reason))
+    answer.status.as_u16() == 400 && !is_about_the_webhook(answer)
+}
+
+fn is_about_the_webhook(answer: &Answer) -> bool {
+    NOT_ABOUT_THE_FORM.iter().any(|reason| answer.body.contains(reason))
 }
 
 /// The one good answer is 200 with the body `ok`.
@@ -68,10 +81,11 @@ fn receipt(answer: &Answer) -> Result<Receipt, SinkError> {
         200 => Err(SinkError::retry(format!("not Slack's answer, is a proxy in between? {}", answer.words()))),
         status => Err(match answer.failure() {
             SinkError::Retry { reason, after } => SinkError::Retry { reason, after: after.or(asked_in_body(answer)) },
-            SinkError::Refused { reason } => match what_to_do(status) {
-                Some(advice) => SinkError::refused(format!("{reason}: {advice}")),
-                None => SinkError::refused(reason),
-            },
+            SinkError::Refused { .. } if status == 400 && is_about_the_webhook(answer) => {
+                SinkError::gone(format!("{}: {}", answer.words(), NEW_WEBHOOK))
+            }
+            SinkError::Refused { reason } => SinkError::refused(advised(reason, status)),
+            SinkError::Gone { reason } => SinkError::gone(advised(reason, status)),
         }),
     }
 }
@@ -80,6 +94,13 @@ fn receipt(answer: &Answer) -> Result<Receipt, SinkError> {
 fn asked_in_body(answer: &Answer) -> Option<Duration> {
     let body: Value = serde_json::from_str(&answer.body).ok()?;
     Duration::try_from_secs_f64(body["retry_after"].as_f64()?.ceil()).ok()
+}
+
+fn advised(reason: String, status: u16) -> String {
+    match what_to_do(status) {
+        Some(advice) => format!("{reason}: {advice}"),
+        None => reason,
+    }
 }
 
 fn what_to_do(status: u16) -> Option<&'static str> {

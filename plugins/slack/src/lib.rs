@@ -6,15 +6,18 @@
 
 mod client;
 pub mod config;
+pub mod digest;
 pub mod render;
 
-use runwatch_plugin::{SettingsError, SinkPlan, SinkSettings, SinkType};
+use runwatch_plugin::{Pace, Rate, SettingsError, SinkPlan, SinkSettings, SinkType};
 
 /// The type `slack`.
 pub const SINK_TYPE: SinkType = SinkType {
     name: "slack",
     about: "posts to a Slack channel through an incoming webhook",
     sample: config::SAMPLE,
+    // Slack's own limit: one message a second, short bursts allowed.
+    pace: Pace { rate: Some(Rate { per_s: 1.0, burst: 5 }), in_flight: 1 },
     plan,
 };
 

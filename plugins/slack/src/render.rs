@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 // Budgets. Slack: header 150, section 3000, field 2000, all blocks near 13 000. The sum of these
 // and of the JSON around them stays below 11 000.
-const TEXT_MAX: usize = 700;
-const HEADER_MAX: usize = 150;
+pub(crate) const TEXT_MAX: usize = 700;
+pub(crate) const HEADER_MAX: usize = 150;
 const REASON_MAX: usize = 1200;
 const NEXT_MAX: usize = 700;
 const WORD_MAX: usize = 120;
@@ -24,7 +24,7 @@ const STACK_LINES_MAX: usize = 12;
 const LOG_MAX: usize = 1400;
 const LOG_LINES_MAX: usize = 8;
 const LINE_CHARS_MAX: usize = 300;
-const CONTEXT_MAX: usize = 300;
+pub(crate) const CONTEXT_MAX: usize = 300;
 /// Slack's own range for dates it shows in the reader's time zone, in seconds: 1970 to 2100.
 const DATE_SECONDS: std::ops::Range<i64> = 0..4_102_444_800;
 
@@ -118,7 +118,7 @@ fn run(notification: &Notification) -> String {
 }
 
 /// An address as it may stand between `<` and `|`; none where it is none, or too long.
-fn link_target(link: &str) -> Option<String> {
+pub(crate) fn link_target(link: &str) -> Option<String> {
     let web = link.starts_with("http://") || link.starts_with("https://");
     let harmless = !link.contains(|c: char| c.is_control() || c.is_whitespace() || "<>|".contains(c));
     let target = link.replace('&', "&amp;");
@@ -173,12 +173,12 @@ fn context(notification: &Notification) -> Value {
     json!({ "type": "context", "elements": [mrkdwn(&escaped(&words, CONTEXT_MAX))] })
 }
 
-fn section(text: &str) -> Option<Value> {
+pub(crate) fn section(text: &str) -> Option<Value> {
     (!text.is_empty()).then(|| json!({ "type": "section", "text": mrkdwn(text) }))
 }
 
 /// `verbatim` keeps Slack from reading names and channels into the text.
-fn mrkdwn(text: &str) -> Value {
+pub(crate) fn mrkdwn(text: &str) -> Value {
     json!({ "type": "mrkdwn", "text": text, "verbatim": true })
 }
 
@@ -196,7 +196,7 @@ fn moment(at: Timestamp) -> String {
 }
 
 /// `text` with Slack's three characters escaped and without mentions, cut to a cost of `max`.
-fn escaped(text: &str, max: usize) -> String {
+pub(crate) fn escaped(text: &str, max: usize) -> String {
     let text = text.replace("```", "'''");
     let mut out = String::new();
     let mut cost = 0;
@@ -232,7 +232,7 @@ fn starts_mention(rest: &str) -> bool {
 }
 
 /// The length of `text` in UTF-16 units, as it stands in JSON.
-fn cost_of(text: &str) -> usize {
+pub(crate) fn cost_of(text: &str) -> usize {
     let unit = |character: char| match character {
         '"' | '\\' | '\n' => 2,
         other => other.len_utf16(),
@@ -240,7 +240,7 @@ fn cost_of(text: &str) -> usize {
     text.chars().map(unit).sum()
 }
 
-fn color(tone: Tone) -> &'static str {
+pub(crate) fn color(tone: Tone) -> &'static str {
     match tone {
         Tone::Critical => "#E01E5A",
         Tone::Warning => "#ECB22E",
@@ -250,7 +250,7 @@ fn color(tone: Tone) -> &'static str {
     }
 }
 
-fn emoji(tone: Tone) -> &'static str {
+pub(crate) fn emoji(tone: Tone) -> &'static str {
     match tone {
         Tone::Critical => "🔴",
         Tone::Warning => "🟡",

@@ -57,7 +57,7 @@ async fn a_webhook_that_is_dead_is_not_asked_twice() {
         [(400, "invalid_token"), (403, "action_prohibited"), (404, "no_service"), (410, "channel_is_archived")]
     {
         let (server, answer) = answers(vec![Scripted::status(status, body)]).await;
-        let Err(SinkError::Refused { reason }) = answer else { panic!("{status} {body}: {answer:?}") };
+        let Err(SinkError::Gone { reason }) = answer else { panic!("{status} {body}: {answer:?}") };
         assert!(reason.starts_with(&format!("{status} {body}: ")), "{reason}");
         assert_eq!(server.requests().len(), 1, "{status} {body}");
     }
@@ -76,4 +76,17 @@ async fn a_wait_asked_for_in_the_body_counts_where_the_header_was_lost() {
     let body = r#"{"retry_after":3,"ok":false,"error":"rate_limited"}"#;
     let (_, answer) = answers(vec![Scripted::status(429, body)]).await;
     assert!(matches!(answer, Err(SinkError::Retry { after: Some(after), .. }) if after == Duration::from_secs(3)));
+}
+
+#[tokio::test]
+async fn a_digest_slack_cannot_read_is_sent_once_more_as_plain_text() {
+    let script = vec![Scripted::status(400, "invalid_blocks"), Scripted::status(200, "ok")];
+    let server = Recorder::inspecting(script, slack::inspect).await;
+    let text = settings(server.base());
+    let plan = (SINK_TYPE.plan)(SinkSettings::parse(&text).expect("TOML")).expect("a plan");
+    let digest = runwatch_plugin::testkit::digests().swap_remove(0).digest;
+    let answer = plan.open().expect("a sink").deliver_digest(&digest).await;
+    assert!(answer.is_ok_and(|Receipt(words)| words.contains("as plain text")));
+    let second = server.requests().pop().expect("a request").json();
+    assert!(second["text"].as_str().is_some_and(|text| text.contains(&digest.delivery.id)), "{second}");
 }

@@ -7,7 +7,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use runwatch_plugin::testkit::samples;
+use runwatch_plugin::testkit::{digests, samples};
+use runwatch_slack::digest;
 use runwatch_slack::render::{payload, plain};
 use serde_json::Value;
 
@@ -26,6 +27,10 @@ fn payloads() -> Vec<(String, Value)> {
     for sample in samples() {
         payloads.push((sample.name.to_owned(), payload(&sample.notification)));
         payloads.push((format!("{}-plain", sample.name), plain(&sample.notification)));
+    }
+    for sample in digests() {
+        payloads.push((sample.name.to_owned(), digest::payload(&sample.digest)));
+        payloads.push((format!("{}-plain", sample.name), digest::plain(&sample.digest)));
     }
     payloads
 }

@@ -1,6 +1,7 @@
 //! The payloads themselves, and Slack's limits on the worst of them.
 
-use runwatch_plugin::testkit::{samples, slack};
+use runwatch_plugin::testkit::{digests, samples, slack};
+use runwatch_slack::digest;
 use runwatch_slack::render::{payload, plain};
 
 #[test]
@@ -30,4 +31,24 @@ fn no_sample_breaks_a_limit() {
             assert_eq!(slack::violations(&payload), Vec::<String>::new(), "{}", sample.name);
         }
     }
+}
+
+#[test]
+fn digests_are_laid_out() {
+    for sample in digests().iter().filter(|sample| sample.name != "digest-hostile") {
+        insta::assert_snapshot!(sample.name, format!("{:#}", digest::payload(&sample.digest)));
+    }
+}
+
+#[test]
+fn no_digest_breaks_a_limit_and_what_is_not_shown_is_counted() {
+    for sample in digests() {
+        for payload in [digest::payload(&sample.digest), digest::plain(&sample.digest)] {
+            assert_eq!(slack::violations(&payload), Vec::<String>::new(), "{}", sample.name);
+            assert!(payload.to_string().contains(&sample.digest.delivery.id), "{}", sample.name);
+        }
+    }
+    let hostile = digests().into_iter().find(|sample| sample.name == "digest-hostile").map(|sample| sample.digest);
+    let text = hostile.map(|digest| digest::payload(&digest).to_string()).unwrap_or_default();
+    assert!(text.contains("and 22 more"), "{text}");
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::tz::TimeZone;
-use runwatch_plugin::{Notification, OpenError, Receipt, Sink, SinkError, SinkPlan};
+use runwatch_plugin::{Digest, Notification, OpenError, Receipt, Sink, SinkError, SinkPlan};
 use tokio::sync::{Mutex, oneshot};
 
 use crate::config::{Color, Config};
-use crate::render::block;
+use crate::render::{block, digest_block};
 
 /// A terminal that is gone (its window was closed, its connection lost) answers EIO.
 const EIO: i32 = 5;
@@ -36,12 +36,25 @@ impl SinkPlan for Config {
 #[async_trait]
 impl Sink for Terminal {
     async fn deliver(&self, notification: &Notification) -> Result<Receipt, SinkError> {
+        self.print(block(notification, &self.zone, self.color)).await
+    }
+
+    async fn deliver_digest(&self, digest: &Digest) -> Result<Receipt, SinkError> {
+        self.print(digest_block(digest, &self.zone, self.color)).await
+    }
+
+    fn describe(&self) -> String {
+        "terminal (stderr)".to_owned()
+    }
+}
+
+impl Terminal {
+    async fn print(&self, text: String) -> Result<Receipt, SinkError> {
         let Ok(turn) = Arc::clone(&self.writing).try_lock_owned() else {
             return Err(SinkError::retry(
                 "the terminal has not taken the message before: is it stopped with Ctrl-S, or its reader asleep?",
             ));
         };
-        let text = block(notification, &self.zone, self.color);
         let bytes = text.len();
         let (sender, receiver) = oneshot::channel();
         // A thread of its own, since a stopped terminal blocks the write for as long as it likes,
@@ -59,10 +72,6 @@ impl Sink for Terminal {
             Err(_) => Err(SinkError::retry("the thread that writes to stderr ended without an answer")),
         }
     }
-
-    fn describe(&self) -> String {
-        "terminal (stderr)".to_owned()
-    }
 }
 
 fn write(bytes: &[u8]) -> std::io::Result<()> {
@@ -74,7 +83,7 @@ fn write(bytes: &[u8]) -> std::io::Result<()> {
 /// A reader that is gone does not come back: another sink must be told at once.
 fn failure(error: &std::io::Error) -> SinkError {
     if error.kind() == ErrorKind::BrokenPipe || error.raw_os_error() == Some(EIO) {
-        return SinkError::refused(format!("nobody reads stderr any more ({error}): give the team another sink"));
+        return SinkError::gone(format!("nobody reads stderr any more ({error}): give the team another sink"));
     }
     SinkError::retry(format!("cannot write to stderr: {error}"))
 }

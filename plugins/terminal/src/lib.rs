@@ -7,13 +7,15 @@ mod client;
 pub mod config;
 pub mod render;
 
-use runwatch_plugin::{SettingsError, SinkPlan, SinkSettings, SinkType};
+use runwatch_plugin::{Pace, SettingsError, SinkPlan, SinkSettings, SinkType};
 
 /// The type `terminal`.
 pub const SINK_TYPE: SinkType = SinkType {
     name: "terminal",
     about: "prints to the terminal runwatch was started in (stderr)",
     sample: config::SAMPLE,
+    // A terminal scrolls, and whoever reads it asked for it.
+    pace: Pace { rate: None, in_flight: 1 },
     plan,
 };
 

@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use runwatch_plugin::text::{lines, one_line, shorten, tail};
-use runwatch_plugin::{AlertSummary, Health, Notification, Tone};
+use runwatch_plugin::{AlertSummary, Digest, Health, Notification, Tone};
 
 const SUMMARY_CHARS_MAX: usize = 400;
 const REASON_CHARS_MAX: usize = 800;
@@ -16,6 +16,8 @@ const LINE_CHARS_MAX: usize = 200;
 const LINK_CHARS_MAX: usize = 500;
 /// More alerts than this are counted: the first are the worst.
 const ALERTS_MAX: usize = 5;
+/// Messages of a digest that have a line.
+const DIGEST_LINES_MAX: usize = 20;
 const LOG_LINES_MAX: usize = 6;
 const STACK_LINES_MAX: usize = 8;
 /// The labels' column, so that the texts stand below each other.
@@ -39,6 +41,30 @@ pub fn block(notification: &Notification, zone: &TimeZone, color: bool) -> Strin
     block.quote("log", log, LOG_LINES_MAX);
     block.line("see", &Style::new(), &sentence(notification.links.run.as_deref().unwrap_or_default(), LINK_CHARS_MAX));
     block.line("", &DIM, &notification.delivery.words());
+    block.text
+}
+
+/// The block for a digest: what the messages have in common, then a line for each, the worst first.
+pub fn digest_block(digest: &Digest, zone: &TimeZone, color: bool) -> String {
+    let mut block = Block { text: String::from("\n"), color };
+    let tone = digest.tone();
+    block.styled(&style_of(tone), &format!("{} {}", tone.symbol(), tone.label()));
+    block.text.push_str(&format!("  {} · team {}\n", digest.title(), word(&digest.team)));
+    block.line("", &BOLD, &sentence(&digest.summary, SUMMARY_CHARS_MAX));
+    let (shown, more) = digest.shown(DIGEST_LINES_MAX);
+    for one in shown {
+        let tone = one.tone();
+        let clock = Zoned::new(one.at, zone.clone()).strftime("%H:%M:%S").to_string();
+        let summary = sentence(&one.summary, LINE_CHARS_MAX);
+        let summary = if summary.is_empty() { one.title() } else { summary };
+        block.text.push_str("  ");
+        block.styled(&style_of(tone), tone.symbol());
+        block.text.push_str(&format!(" {clock}  {summary}\n"));
+    }
+    if more > 0 {
+        block.line("", &DIM, &format!("and {more} more"));
+    }
+    block.line("", &DIM, &digest.delivery.words());
     block.text
 }
 

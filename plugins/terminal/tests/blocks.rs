@@ -1,8 +1,8 @@
 //! What a person reads, and what a hostile run cannot do to it.
 
 use jiff::tz::TimeZone;
-use runwatch_plugin::testkit::{hostile, samples};
-use runwatch_terminal::render::block;
+use runwatch_plugin::testkit::{digests, hostile, samples};
+use runwatch_terminal::render::{block, digest_block};
 
 #[test]
 fn each_kind_reads_well() {
@@ -43,4 +43,25 @@ fn a_block_stays_short_whatever_the_run_writes() {
         assert!(text.lines().count() <= 30, "{}: {} lines", sample.name, text.lines().count());
         assert!(text.chars().count() <= 10_000, "{}: {} characters", sample.name, text.chars().count());
     }
+}
+
+#[test]
+fn digests_read_well() {
+    for sample in digests().iter().filter(|sample| sample.name != "digest-hostile") {
+        insta::assert_snapshot!(sample.name, digest_block(&sample.digest, &TimeZone::UTC, false));
+    }
+}
+
+#[test]
+fn a_digest_stays_short_and_harmless_and_counts_what_it_does_not_show() {
+    for sample in digests() {
+        let text = digest_block(&sample.digest, &TimeZone::UTC, false);
+        assert!(text.lines().count() <= 26, "{}: {} lines", sample.name, text.lines().count());
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{}: {text:?}", sample.name);
+        let coloured = digest_block(&sample.digest, &TimeZone::UTC, true);
+        assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), text, "{}", sample.name);
+    }
+    let hostile = digests().into_iter().find(|sample| sample.name == "digest-hostile");
+    let text = hostile.map(|sample| digest_block(&sample.digest, &TimeZone::UTC, false)).unwrap_or_default();
+    assert!(text.contains("and 22 more"), "{text}");
 }

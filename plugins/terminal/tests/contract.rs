@@ -23,9 +23,12 @@ async fn contract() {
     if std::env::var_os(PART).is_none() {
         return;
     }
-    let case =
-        Case::local(runwatch_terminal::SINK_TYPE, include_str!("../README.md"), "color = 'never'", |notification| {
-            runwatch_terminal::render::block(notification, &TimeZone::UTC, false)
-        });
+    let case = Case::local(
+        runwatch_terminal::SINK_TYPE,
+        include_str!("../README.md"),
+        "color = 'never'",
+        |notification| runwatch_terminal::render::block(notification, &TimeZone::UTC, false),
+        |digest| runwatch_terminal::render::digest_block(digest, &TimeZone::UTC, false),
+    );
     assert_sink_contract(case).await;
 }

@@ -50,10 +50,10 @@ fn part() {
             std::io::stdin().read_to_end(&mut Vec::new()).expect("stdin closes");
             let answer = runtime.block_on(sink.deliver(&firing()));
             assert!(
-                matches!(&answer, Err(SinkError::Refused { reason }) if reason.contains("nobody reads")),
+                matches!(&answer, Err(SinkError::Gone { reason }) if reason.contains("nobody reads")),
                 "{answer:?}"
             );
-            println!("refused as it should be");
+            println!("gone as it should be");
         }
         _ => {
             runtime.block_on(sink.deliver(&firing())).expect("delivered");
@@ -91,5 +91,5 @@ fn a_reader_that_is_gone_is_an_answer_and_no_panic() {
     drop(child.stdin.take());
     let output = child.wait_with_output().expect("the second process ends");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("refused as it should be"), "{text}");
+    assert!(output.status.success() && text.contains("gone as it should be"), "{text}");
 }

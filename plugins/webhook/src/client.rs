@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
 use runwatch_plugin::http::{self, Answer, Secrets};
-use runwatch_plugin::{Notification, OpenError, Receipt, SecretSource, Sink, SinkError, SinkPlan};
+use runwatch_plugin::{Digest, Notification, OpenError, Receipt, SecretSource, Sink, SinkError, SinkPlan};
 
 use crate::config::{Config, Format};
 use crate::render;
@@ -52,19 +52,33 @@ fn header(name: &str, source: &SecretSource, secrets: &mut Secrets) -> Result<(H
 #[async_trait]
 impl Sink for Webhook {
     async fn deliver(&self, notification: &Notification) -> Result<Receipt, SinkError> {
-        let key = HeaderValue::from_str(&notification.delivery.id)
-            .map_err(|_| SinkError::refused("the delivery's id holds what a header cannot"))?;
         let body = match self.format {
             Format::Runwatch => render::runwatch(notification),
             Format::Alertmanager => render::alertmanager(notification).to_string(),
         };
-        let request = self.client.post(self.url.clone()).headers(self.headers.clone()).header(IDEMPOTENCY_KEY, key);
-        let response = request.body(body).send().await.map_err(http::no_answer)?;
-        let answer = Answer::read(response, &self.secrets).await?;
-        if answer.status.is_success() { Ok(Receipt(answer.words())) } else { Err(answer.failure()) }
+        self.post(&notification.delivery.id, body).await
+    }
+
+    async fn deliver_digest(&self, digest: &Digest) -> Result<Receipt, SinkError> {
+        let body = match self.format {
+            Format::Runwatch => render::runwatch_digest(digest),
+            Format::Alertmanager => render::alertmanager_digest(digest).to_string(),
+        };
+        self.post(&digest.delivery.id, body).await
     }
 
     fn describe(&self) -> String {
         format!("webhook {}", http::describe_url(&self.url))
+    }
+}
+
+impl Webhook {
+    async fn post(&self, delivery: &str, body: String) -> Result<Receipt, SinkError> {
+        let key = HeaderValue::from_str(delivery)
+            .map_err(|_| SinkError::refused("the delivery's id holds what a header cannot"))?;
+        let request = self.client.post(self.url.clone()).headers(self.headers.clone()).header(IDEMPOTENCY_KEY, key);
+        let response = request.body(body).send().await.map_err(http::no_answer)?;
+        let answer = Answer::read(response, &self.secrets).await?;
+        if answer.status.is_success() { Ok(Receipt(answer.words())) } else { Err(answer.failure()) }
     }
 }

@@ -7,13 +7,15 @@ mod client;
 pub mod config;
 pub mod render;
 
-use runwatch_plugin::{SettingsError, SinkPlan, SinkSettings, SinkType};
+use runwatch_plugin::{Pace, Rate, SettingsError, SinkPlan, SinkSettings, SinkType};
 
 /// The type `webhook`.
 pub const SINK_TYPE: SinkType = SinkType {
     name: "webhook",
     about: "posts JSON to a URL: runwatch's own, or Alertmanager's",
     sample: config::SAMPLE,
+    // A program reads it: all but a flood goes message by message.
+    pace: Pace { rate: Some(Rate { per_s: 50.0, burst: 500 }), in_flight: 8 },
     plan,
 };
 

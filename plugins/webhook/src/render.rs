@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use runwatch_plugin::text::{lines, one_line, shorten, tail};
-use runwatch_plugin::{Kind, Notification, RunState};
+use runwatch_plugin::{Digest, Kind, Notification, RunState};
 use serde_json::{Value, json};
 
 /// What Alertmanager writes for an alert that has not ended: Go's zero time.
@@ -20,6 +20,11 @@ pub fn runwatch(notification: &Notification) -> String {
     serde_json::to_string(notification).unwrap_or_default()
 }
 
+/// The digest as it is.
+pub fn runwatch_digest(digest: &Digest) -> String {
+    serde_json::to_string(digest).unwrap_or_default()
+}
+
 /// Alertmanager's webhook payload, version 4.
 ///
 /// One incident is one alert. Its labels stay the same from the first message to the last, but
@@ -27,38 +32,96 @@ pub fn runwatch(notification: &Notification) -> String {
 /// alerts is told "resolved" about the one it was told "firing" about, whatever joined or left
 /// the incident in between, and without this side remembering anything.
 pub fn alertmanager(notification: &Notification) -> Value {
-    let identity = identity(notification);
-    let mut labels = identity.clone();
-    labels.insert("severity".to_owned(), notification.severity.as_str().to_owned());
-    for (name, value) in &notification.run.labels {
-        labels.entry(label_name(name)).or_insert_with(|| label_value(value));
+    let alert = Alert::of(notification);
+    let group = alert.identity.iter().filter(|(name, _)| *name != "alertname").map(|(n, v)| (n.clone(), v.clone()));
+    envelope(&notification.team, reason(notification.kind), &group.collect(), &[alert])
+}
+
+/// The same for a digest: all its alerts in one payload, grouped by the team. Of an incident that
+/// is told of more than once the newest word counts, since a payload holds an alert once.
+pub fn alertmanager_digest(digest: &Digest) -> Value {
+    let alerts: Vec<Alert> = digest.latest().into_iter().map(Alert::of).collect();
+    let group = BTreeMap::from([("team".to_owned(), label_value(&digest.team))]);
+    let mut payload = envelope(&digest.team, reason(digest.kind), &group, &alerts);
+    let own = [("summary", &digest.summary), ("delivery", &digest.delivery.words())];
+    for (name, text) in own {
+        payload["commonAnnotations"][name] = Value::String(shorten(&one_line(text), ANNOTATION_CHARS_MAX));
     }
-    let annotations = annotations(notification);
-    let status = if notification.kind == Kind::Resolved { "resolved" } else { "firing" };
-    let group: BTreeMap<&str, &String> =
-        identity.iter().filter(|(name, _)| *name != "alertname").map(|(name, value)| (name.as_str(), value)).collect();
-    let link = web_address(notification.links.run.as_deref().unwrap_or_default());
+    payload
+}
+
+/// One alert of a payload.
+struct Alert {
+    firing: bool,
+    identity: BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<&'static str, String>,
+    starts_at: String,
+    ends_at: String,
+    link: String,
+}
+
+impl Alert {
+    fn of(notification: &Notification) -> Alert {
+        let identity = identity(notification);
+        let mut labels = identity.clone();
+        labels.insert("severity".to_owned(), notification.severity.as_str().to_owned());
+        for (name, value) in &notification.run.labels {
+            labels.entry(label_name(name)).or_insert_with(|| label_value(value));
+        }
+        Alert {
+            firing: notification.kind != Kind::Resolved,
+            identity,
+            labels,
+            annotations: annotations(notification),
+            starts_at: notification.since.to_string(),
+            ends_at: ends_at(notification),
+            link: web_address(notification.links.run.as_deref().unwrap_or_default()),
+        }
+    }
+
+    fn status(&self) -> &'static str {
+        if self.firing { "firing" } else { "resolved" }
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "status": self.status(),
+            "labels": self.labels,
+            "annotations": self.annotations,
+            "startsAt": self.starts_at,
+            "endsAt": self.ends_at,
+            "generatorURL": self.link,
+            "fingerprint": fingerprint(&self.identity),
+        })
+    }
+}
+
+fn envelope(team: &str, reason: &str, group: &BTreeMap<String, String>, alerts: &[Alert]) -> Value {
+    let status = if alerts.iter().any(|alert| alert.firing) { "firing" } else { "resolved" };
+    let link = alerts.iter().map(|alert| alert.link.as_str()).find(|link| !link.is_empty());
     json!({
         "version": "4",
-        "groupKey": group_key(&group),
+        "groupKey": group_key(group),
         "truncatedAlerts": 0,
         "status": status,
-        "receiver": label_value(&notification.team),
+        "receiver": label_value(team),
         "groupLabels": group,
-        "commonLabels": labels,
-        "commonAnnotations": annotations,
-        "externalURL": origin(&link),
-        "notification_reason": reason(notification.kind),
-        "alerts": [{
-            "status": status,
-            "labels": labels,
-            "annotations": annotations,
-            "startsAt": notification.since.to_string(),
-            "endsAt": ends_at(notification),
-            "generatorURL": link,
-            "fingerprint": fingerprint(&identity),
-        }],
+        "commonLabels": common(alerts.iter().map(|alert| &alert.labels)),
+        "commonAnnotations": common(alerts.iter().map(|alert| &alert.annotations)),
+        "externalURL": origin(link.unwrap_or_default()),
+        "notification_reason": reason,
+        "alerts": alerts.iter().map(Alert::json).collect::<Vec<Value>>(),
     })
+}
+
+/// What stands in all of them.
+fn common<'a, K: Ord + Clone + 'a>(mut all: impl Iterator<Item = &'a BTreeMap<K, String>>) -> BTreeMap<K, String> {
+    let mut common = all.next().cloned().unwrap_or_default();
+    for other in all {
+        common.retain(|name, value| other.get(name) == Some(value));
+    }
+    common
 }
 
 /// The labels that make an alert the same alert.
@@ -141,7 +204,7 @@ fn annotations(notification: &Notification) -> BTreeMap<&'static str, String> {
 }
 
 /// `{}:{incident="inc-12", run="cifar-9", team="vision"}`: route and labels, as Alertmanager does.
-fn group_key(group: &BTreeMap<&str, &String>) -> String {
+fn group_key(group: &BTreeMap<String, String>) -> String {
     let labels: Vec<String> = group.iter().map(|(name, value)| format!("{name}={}", json!(value))).collect();
     format!("{{}}:{{{}}}", labels.join(", "))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::check;
+use crate::domain::delivery::SinkCondition;
 use crate::domain::event::Refused;
 use crate::domain::freshness::{Bounds, header};
 use crate::domain::incident;
@@ -79,7 +80,17 @@ impl Status {
 
 impl Sink {
     fn of(view: &SinkView) -> Sink {
+        let (since, reason) = match &view.condition {
+            SinkCondition::Working => (None, None),
+            SinkCondition::Down { since, reason } | SinkCondition::Parked { since, reason } => {
+                (Some(millis(*since)), Some(reason.clone()))
+            }
+        };
         Sink {
+            condition: view.condition.as_str().to_owned(),
+            since,
+            reason,
+            held: view.held,
             sink: view.sink.to_string(),
             kind: view.kind.to_owned(),
             target: view.target.clone(),

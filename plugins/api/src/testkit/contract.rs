@@ -7,7 +7,8 @@ use toml::de::DeTable;
 
 use super::network;
 use super::recorder::Inspector;
-use super::samples::{firing, redelivery, samples};
+use super::samples::{digests, firing, redelivery, samples};
+use crate::digest::Digest;
 use crate::notification::Notification;
 use crate::settings::SinkSettings;
 use crate::sink::{OpenError, Receipt, Sink, SinkError, SinkPlan, SinkType};
@@ -29,7 +30,7 @@ pub struct Case {
 
 /// How the harness sees what the sink sends.
 enum Way {
-    Local { settings: &'static str, seen: fn(&Notification) -> String },
+    Local { settings: &'static str, seen: fn(&Notification) -> String, seen_digest: fn(&Digest) -> String },
     Http(Http),
 }
 
@@ -43,14 +44,15 @@ pub(super) struct Http {
 
 impl Case {
     /// A sink that stays on this machine. `settings` open here, whether or not a delivery works;
-    /// `seen` is what a reader would see of a notification.
+    /// `seen` and `seen_digest` are what a reader would see of a notification, and of a digest.
     pub fn local(
         sink: SinkType,
         readme: &'static str,
         settings: &'static str,
         seen: fn(&Notification) -> String,
+        seen_digest: fn(&Digest) -> String,
     ) -> Case {
-        Case { sink, readme, without_secret: None, way: Way::Local { settings, seen } }
+        Case { sink, readme, without_secret: None, way: Way::Local { settings, seen, seen_digest } }
     }
 
     /// A sink that sends by HTTP. `settings` makes it send to a base address, with [`SECRET`] in
@@ -84,17 +86,19 @@ impl Case {
 pub async fn assert_sink_contract(case: Case) {
     sample_is_complete(&case);
     match case.way {
-        Way::Local { settings, seen } => {
+        Way::Local { settings, seen, seen_digest } => {
             unknown_key_is_refused(&case, settings);
             let sink = open(&case.sink, settings).await.expect("S5: the settings of the case open");
             every_sample_is_answered(sink.as_ref()).await;
             delivery_id_shows(seen);
+            digest_id_shows(seen_digest);
         }
         Way::Http(http) => {
             unknown_key_is_refused(&case, &(http.settings)("http://127.0.0.1:9"));
             network::assert_network_contract(&case.sink, http).await;
         }
     }
+    pace_is_possible(&case.sink);
     if let Some(settings) = case.without_secret {
         missing_secret_is_named(&case.sink, settings).await;
     }
@@ -110,6 +114,15 @@ fn sample_is_complete(case: &Case) {
     for key in table.get_ref().keys() {
         let key: &str = key.get_ref();
         assert!(case.readme.contains(&format!("`{key}`")), "S1: the README of {name} does not explain `{key}`");
+    }
+}
+
+/// S11: the host can keep the pace that the sink asks for.
+fn pace_is_possible(sink: &SinkType) {
+    assert!(sink.pace.in_flight >= 1, "S11: {} asks for no delivery at a time", sink.name);
+    if let Some(rate) = sink.pace.rate {
+        let possible = rate.per_s.is_finite() && rate.per_s > 0.0 && rate.burst >= 1;
+        assert!(possible, "S11: {} asks for an impossible rate: {rate:?}", sink.name);
     }
 }
 
@@ -143,6 +156,11 @@ pub(super) async fn every_sample_is_answered(sink: &dyn Sink) {
         let answer = answer.unwrap_or_else(|_| panic!("S6: no answer to {}", sample.name));
         check_answer(sample.name, &answer);
     }
+    for sample in digests() {
+        let answer = tokio::time::timeout(PATIENCE, sink.deliver_digest(&sample.digest)).await;
+        let answer = answer.unwrap_or_else(|_| panic!("S6: no answer to {}", sample.name));
+        check_answer(sample.name, &answer);
+    }
 }
 
 /// S7: who reads both can tell that it is one message.
@@ -155,6 +173,19 @@ fn delivery_id_shows(seen: fn(&Notification) -> String) {
         }
     }
     assert_ne!(seen(&firing()), seen(&redelivery(&firing())), "S7: a repeat does not say that it is one");
+}
+
+/// S7: the same of a digest.
+fn digest_id_shows(seen: fn(&Digest) -> String) {
+    for sample in digests() {
+        let mut again = sample.digest.clone();
+        again.delivery.attempt = again.delivery.attempt.saturating_add(1);
+        for digest in [&sample.digest, &again] {
+            let (text, id) = (seen(digest), &digest.delivery.id);
+            assert!(text.contains(id.as_str()), "S7: {}: delivery id {id} is not in {text:?}", sample.name);
+        }
+        assert_ne!(seen(&sample.digest), seen(&again), "S7: a repeat does not say that it is one");
+    }
 }
 
 /// S4, S8: an answer says something, and nothing secret.

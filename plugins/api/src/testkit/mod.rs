@@ -14,4 +14,4 @@ pub mod slack;
 
 pub use contract::{Case, SECRET, assert_sink_contract};
 pub use recorder::{Recorder, Request, Scripted};
-pub use samples::{Sample, firing, hostile, redelivery, samples};
+pub use samples::{DigestSample, Sample, digests, firing, hostile, redelivery, samples};

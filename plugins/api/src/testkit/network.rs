@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::contract::{Http, PATIENCE, SECRET, check_answer, every_sample_is_answered, open};
 use super::recorder::{Recorder, Request, Scripted};
-use super::samples::{firing, redelivery, samples};
+use super::samples::{digests, firing, redelivery, samples};
 use crate::sink::{Receipt, Sink, SinkError, SinkType};
 
 /// Runs every rule.
@@ -59,7 +59,8 @@ impl Bench {
         every_sample_is_answered(sink.as_ref()).await;
         assert_eq!(server.objections(), Vec::<String>::new(), "S13: the other side's limits");
         let requests = server.requests();
-        assert_eq!(requests.len(), samples().len(), "S11: one request a delivery");
+        let expected = samples().len() + digests().len();
+        assert_eq!(requests.len(), expected, "S11: one request a delivery, digests included");
         for (request, sample) in requests.iter().zip(samples()) {
             let name = sample.name;
             assert_eq!(request.method, "POST", "S6: {name}");
@@ -68,6 +69,16 @@ impl Bench {
             assert!(request.json().is_object(), "S6: {name}");
             assert!(shows(request, &sample.notification.delivery.id), "S7: {name} does not show its delivery id");
         }
+        for sample in digests() {
+            let (name, digest) = (sample.name, sample.digest);
+            let answer = sink.deliver_digest(&digest).await;
+            check_answer(name, &answer);
+            assert!(answer.is_ok(), "S6: {name}: {answer:?}");
+            let last = server.requests().pop().expect("a request");
+            assert!(last.json().is_object(), "S6: {name}");
+            assert!(shows(&last, &digest.delivery.id), "S7: {name} does not show its delivery id");
+        }
+        assert_eq!(server.objections(), Vec::<String>::new(), "S13: the other side's limits");
         let again = sink.deliver(&redelivery(&firing())).await;
         assert!(again.is_ok(), "S6: {again:?}");
         let last = server.requests().pop().expect("a request");
@@ -90,9 +101,13 @@ impl Bench {
             let answer = self.answer_to(Scripted::status(status, "not now")).await;
             assert!(matches!(answer, Err(SinkError::Retry { .. })), "S8: {status} is {answer:?}");
         }
-        for status in [400, 401, 403, 404, 405, 410, 413] {
+        for status in [400, 405, 413] {
             let answer = self.answer_to(Scripted::status(status, "never")).await;
             assert!(matches!(answer, Err(SinkError::Refused { .. })), "S8: {status} is {answer:?}");
+        }
+        for status in [401, 403, 404, 410] {
+            let answer = self.answer_to(Scripted::status(status, "never")).await;
+            assert!(matches!(answer, Err(SinkError::Gone { .. })), "S8: {status} is {answer:?}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use crate::digest::Digest;
 use crate::notification::{
     AlertSummary, DeliveryNote, Evidence, ExitEvidence, Kind, Links, Notification, RunRef, Subject, VERSION,
 };
@@ -33,6 +34,57 @@ pub fn samples() -> Vec<Sample> {
     ];
     samples.extend(hostile());
     samples
+}
+
+/// A digest with a name for snapshots and failures.
+#[derive(Debug, Clone)]
+pub struct DigestSample {
+    /// Lower case, with dashes.
+    pub name: &'static str,
+    /// What is sent.
+    pub digest: Digest,
+}
+
+/// Digests: of many incidents at once, of a night, of one incident's whole life, and a hostile one.
+pub fn digests() -> Vec<DigestSample> {
+    let many = (0..17).map(|n| {
+        let mut one = named(firing(), &format!("inc-{}-1", 20 + n), &format!("inc-{}", 20 + n));
+        one.run.id = format!("cifar-{n}");
+        if n % 3 == 2 {
+            one.state = RunState::Hung;
+            one.summary = format!("cifar-{n} hangs: no step for 12m at step {}", 100 * n);
+        } else {
+            one.summary = format!("cifar-{n} was killed by SIGKILL, probably out of memory, at step {}", 100 * n);
+        }
+        one
+    });
+    let night = vec![named(finished(), "out-40", "none"), named(warning(), "inc-41-1", "inc-41"), finished()];
+    let life = vec![firing(), update(), resolved()];
+    let mut attack: Vec<Notification> = hostile().into_iter().map(|sample| sample.notification).collect();
+    attack.extend(
+        (0..40).map(|n| named(filled(&"<!channel> \"x\" \u{1b}[2J ".repeat(80)), &n.to_string(), &n.to_string())),
+    );
+    for one in &mut attack {
+        // A digest is long by its count; each of its parts is hostile enough with a few lines.
+        one.alerts.truncate(2);
+        one.evidence.log_tail.truncate(2);
+        one.run.labels = one.run.labels.iter().take(2).map(|(key, value)| (key.clone(), value.clone())).collect();
+    }
+    let digest = |name, id: &str, summary: &str, notifications| DigestSample {
+        name,
+        digest: Digest::new(id.to_owned(), "vision".to_owned(), summary.to_owned(), notifications),
+    };
+    vec![
+        digest(
+            "digest-many",
+            "digest-many-sample",
+            "17 incidents, all on host gpu-3: 12 killed, 5 hung",
+            many.collect(),
+        ),
+        digest("digest-held", "digest-held-sample", "held in quiet hours: 2 finished, 1 slow", night),
+        digest("digest-life", "digest-life-sample", "1 incident of cifar-9: 1 resolved", life),
+        digest("digest-hostile", "digest-hostile-sample", &"<@U1> @here \u{1b}]0;x\u{7} ".repeat(200), attack),
+    ]
 }
 
 /// A run that was killed: critical, with an exit, a log and a link.

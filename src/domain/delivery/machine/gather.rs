@@ -1,0 +1,197 @@
+//! What goes next, and what goes with it.
+
+use super::*;
+
+impl DeliveryMachine {
+    /// The oldest delivery that may go. A probe does not wait for the end of its own back-off.
+    pub(super) fn first_ready(&self, now: Now, probing: bool) -> Option<String> {
+        let mut busy = Busy::default();
+        for entry in self.store.iter() {
+            if busy.lets(entry) && is_ready(entry, now, probing) {
+                return Some(entry.delivery.id.clone());
+            }
+            busy.note(entry);
+        }
+        None
+    }
+
+    /// Sends the delivery on its way, with the digest it is in, or with what else is due where the
+    /// rate had it wait.
+    pub(super) fn depart(&mut self, first: String, probing: bool, now: Now) -> Option<Attempt> {
+        let one = self.store.get_mut(&first)?;
+        let (mut bundle, alone) = (one.bundle, one.alone);
+        if let Some(number) = bundle.filter(|number| !self.is_whole(*number)) {
+            self.dissolve(number);
+            bundle = None;
+        }
+        if bundle.is_none() && self.starved && !alone && !probing {
+            bundle = self.gather(now);
+        }
+        let members = match bundle.and_then(|number| self.bundles.get(&number)) {
+            Some(bundle) => bundle.members.clone(),
+            None => vec![first],
+        };
+        let message = self.message(&members, bundle, now)?;
+        for id in &members {
+            if let Some(entry) = self.store.get_mut(id) {
+                entry.standing = Standing::InFlight;
+                entry.retry_at = None;
+            }
+        }
+        // While more is due than may go, what is left goes together with the next token.
+        let short = self.starved || self.bucket.count(now.moment) == 0;
+        self.starved = self.bucket.is_limited() && short && self.first_ready(now, probing).is_some();
+        self.last_number += 1;
+        self.flights.insert(self.last_number, Flight { began: now.moment, members, bundle });
+        Some(Attempt { number: self.last_number, message })
+    }
+
+    /// Whether all parts of a digest wait to be sent.
+    fn is_whole(&self, number: u64) -> bool {
+        let waits = |entry: &Entry| entry.standing == Standing::Waiting && entry.held_until.is_none();
+        let waiting = self.store.iter().filter(|entry| entry.bundle == Some(number) && waits(entry)).count();
+        self.bundles.get(&number).is_some_and(|bundle| bundle.members.len() == waiting)
+    }
+
+    fn message(&self, members: &[String], bundle: Option<u64>, now: Now) -> Option<Message> {
+        let entries: Vec<&Entry> = self.store.iter().filter(|entry| members.contains(&entry.delivery.id)).collect();
+        let mut notifications = entries.iter().map(|entry| entry.addressed(now));
+        let Some(bundle) = bundle.and_then(|number| self.bundles.get(&number)) else {
+            return notifications.next().map(|one| Message::One(Arc::new(one)));
+        };
+        let deliveries: Vec<&Delivery> = entries.iter().map(|entry| &entry.delivery).collect();
+        let team = deliveries.first()?.notification.team.clone();
+        let mut digest = Digest::new(bundle.id.clone(), team, summary(&deliveries), notifications.collect());
+        digest.delivery.attempt = bundle.attempts.saturating_add(1);
+        Some(Message::Digest(Arc::new(digest)))
+    }
+
+    /// Puts what is due into one digest: the oldest's team, in order; none where it is alone.
+    fn gather(&mut self, now: Now) -> Option<u64> {
+        let mut busy = Busy::default();
+        let mut team: Option<&str> = None;
+        let mut members = Vec::new();
+        for entry in self.store.iter() {
+            let of_team = team.is_none_or(|team| team == entry.delivery.notification.team);
+            let joins =
+                busy.lets(entry) && of_team && !entry.alone && entry.bundle.is_none() && is_ready(entry, now, false);
+            if joins && members.len() < DIGEST_MESSAGES_MAX {
+                team = Some(&entry.delivery.notification.team);
+                members.push(entry.delivery.id.clone());
+            } else {
+                busy.note(entry);
+            }
+        }
+        self.bundle(members)
+    }
+
+    /// What is held no longer may go: what was held together as one digest.
+    pub(super) fn release(&mut self, now: Now) {
+        let mut groups: BTreeMap<(Timestamp, String), Vec<String>> = BTreeMap::new();
+        for entry in self.store.iter_mut() {
+            let Some(until) = entry.held_until.filter(|until| is_past(*until, now)) else { continue };
+            entry.held_until = None;
+            // What could wait may be told elsewhere now.
+            entry.stays = false;
+            let group = (until, entry.delivery.notification.team.clone());
+            groups.entry(group).or_default().push(entry.delivery.id.clone());
+        }
+        if groups.is_empty() {
+            return;
+        }
+        self.fold(now);
+        for members in groups.into_values() {
+            let due: Vec<String> = members.into_iter().filter(|id| self.may_join(id)).collect();
+            for part in due.chunks(DIGEST_MESSAGES_MAX) {
+                let _number = self.bundle(part.to_vec());
+            }
+        }
+    }
+
+    fn may_join(&mut self, id: &str) -> bool {
+        self.store.get_mut(id).is_some_and(|one| {
+            one.held_until.is_none() && one.standing == Standing::Waiting && one.bundle.is_none() && !one.alone
+        })
+    }
+
+    fn bundle(&mut self, members: Vec<String>) -> Option<u64> {
+        if members.len() < 2 {
+            return None;
+        }
+        self.last_number += 1;
+        let number = self.last_number;
+        for id in &members {
+            if let Some(entry) = self.store.get_mut(id) {
+                entry.bundle = Some(number);
+            }
+        }
+        let id = format!("digest-{:016x}", fnv1a(members.iter().map(String::as_str)));
+        self.bundles.insert(number, Bundle { id, members, attempts: 0 });
+        Some(number)
+    }
+
+    /// A digest that loses a part is none any more: its parts are due by themselves.
+    pub(super) fn leave_bundle(&mut self, id: &str) {
+        let number = self.store.get_mut(id).and_then(|entry| entry.bundle);
+        if let Some(number) = number {
+            self.dissolve(number);
+        }
+    }
+
+    pub(super) fn dissolve(&mut self, number: u64) {
+        self.bundles.remove(&number);
+        for entry in self.store.iter_mut().filter(|entry| entry.bundle == Some(number)) {
+            entry.bundle = None;
+        }
+    }
+
+    /// Settles what need not be told any more, and has wait along what would overtake its incident.
+    pub(super) fn fold(&mut self, now: Now) {
+        for (id, into) in fold::needless(self.store.iter()) {
+            self.leave_bundle(&id);
+            let Some(delivery) = self.store.remove(&id) else { continue };
+            self.effects.settlements.push(Settlement {
+                delivery: id,
+                sink: delivery.sink,
+                incident: delivery.notification.incident.clone(),
+                attempt: delivery.attempts,
+                at: now.utc,
+                took: Duration::ZERO,
+                outcome: AttemptOutcome::Folded { into },
+            });
+        }
+        for (id, until) in fold::waits_along(self.store.iter()) {
+            self.leave_bundle(&id);
+            if let Some(entry) = self.store.get_mut(&id) {
+                entry.held_until = Some(until);
+            }
+        }
+    }
+}
+
+/// What keeps its order, and has something older that was not settled.
+#[derive(Default)]
+struct Busy<'e> {
+    runs: HashSet<&'e str>,
+    incidents: HashSet<&'e str>,
+}
+
+impl<'e> Busy<'e> {
+    fn lets(&self, entry: &Entry) -> bool {
+        let run = &entry.delivery.notification.run.id;
+        !self.runs.contains(run.as_str()) && entry.incident().is_none_or(|incident| !self.incidents.contains(incident))
+    }
+
+    /// What is held keeps back its own incident alone: the run's other news need not wait for it.
+    fn note(&mut self, entry: &'e Entry) {
+        if entry.held_until.is_none() {
+            self.runs.insert(&entry.delivery.notification.run.id);
+        }
+        self.incidents.extend(entry.incident());
+    }
+}
+
+fn is_ready(entry: &Entry, now: Now, probing: bool) -> bool {
+    let rested = probing || entry.retry_at.is_none_or(|at| at <= now.moment);
+    entry.standing == Standing::Waiting && entry.held_until.is_none() && rested
+}
