@@ -75,6 +75,11 @@ pub const HELD_PER_SINK_MAX: usize = 256;
 pub const DIGEST_MESSAGES_MAX: usize = 50;
 /// One delivery, whatever the sink does.
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes that a template makes of one text: the plain ones are under 1 KiB, and chat cuts at 3000 characters.
+pub const TEMPLATE_OUTPUT_BYTES_MAX: usize = 4096;
+/// What one template may do: an instruction, or 64 bytes of text. The longest that makes sense, a line for
+/// each of 50 alerts, takes about 1000.
+pub const TEMPLATE_FUEL: u64 = 20_000;
 /// Connections on the unix socket at once.
 pub const CONNECTIONS_MAX: usize = 1024;
 /// Run facts are written this often while they change: what a crash may lose of "last seen".

@@ -38,6 +38,16 @@ pub fn sink_changed(sink: &str, condition: &SinkCondition) {
     }
 }
 
+/// A template failed; its text went in plain words. Told once until it works again.
+pub fn template_failed(sink: &str, team: &str, field: &str, error: &str) {
+    tracing::error!(sink, team, field, error, "a template failed: its text goes in plain words");
+}
+
+/// A note for the ledger could not be written down.
+pub fn note_lost(reason: &str) {
+    tracing::warn!(reason, "a note for the ledger was not written down");
+}
+
 /// A delivery has no sink of its name any more; it stays in the journal.
 pub fn delivery_without_sink(sink: &str, delivery: &str) {
     tracing::error!(sink, delivery, "no sink of this name: the delivery stays in the journal");

@@ -150,14 +150,15 @@ fn the_sample_shows_every_key() {
                 quiet_hours = { zzzzzzzz = 1 }\n[teams.a.flapping]\nzzzzzzzz = 1\n\
                 [[teams.a.escalate]]\nzzzzzzzz = 1\nafter = \"1m\"\nsinks = [\"terminal\"]\n\
                 [[teams.a.maintenance]]\nzzzzzzzz = 1\n\
-                [teams.a.report]\nzzzzzzzz = 1\nat = \"8:00\"\nsinks = [\"terminal\"]\n";
+                [teams.a.report]\nzzzzzzzz = 1\nat = \"8:00\"\nsinks = [\"terminal\"]\n\
+                [teams.a.templates]\nzzzzzzzz = 1\n[teams.a.evidence]\nzzzzzzzz = 1\n";
     let sink = |kind: &SinkType| format!("[sinks.{0}]\ntype = \"{0}\"\nzzzzzzzz = 1\n", kind.name);
     let text = text.to_owned() + &sink_types().iter().map(sink).collect::<String>();
     let problems =
         check_text(Path::new("a.toml"), &text, &environment(), sink_types()).map(|_| "it loads").unwrap_err();
     let hints = problems.list().iter().filter_map(|problem| problem.hint.as_deref());
     let hints: Vec<&str> = hints.filter_map(|hint| hint.strip_prefix("known keys here: ")).collect();
-    assert_eq!(hints.len(), 13 + sink_types().len(), "{problems}");
+    assert_eq!(hints.len(), 15 + sink_types().len(), "{problems}");
     let sample = sample_in_force();
     let missing: Vec<&str> = hints
         .iter()

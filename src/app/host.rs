@@ -16,12 +16,14 @@ use tokio_util::sync::CancellationToken;
 use super::ping::Pinger;
 use super::service::ServiceManager;
 use super::watch_self::{self, Listeners};
+use super::worded::WordedSink;
 use super::{Door, Engine, OwnPlan, Parts};
 use crate::actors::sink_runner::SinkPlace;
 use crate::api::{ApiConfig, ApiError, ApiServer, EngineInfo};
 use crate::clock::Clock;
 use crate::config::{Config, SelfConfig, SinkConfig};
 use crate::domain::health::HostIdentity;
+use crate::domain::template::TemplateBook;
 use crate::journal::{MemoryJournal, SqliteJournal};
 use crate::ports::{Journal, JournalError};
 use crate::probes::{Host as Machine, SystemProbe};
@@ -191,13 +193,15 @@ impl Hosted {
     async fn start(plan: HostPlan, clock: Clock, io: &Runtime) -> Result<(Hosted, Ready), HostError> {
         let machine = Machine::read().map_err(HostError::no_proc)?;
         let (journal, set_aside) = open_journal(&plan.journal)?;
+        let open = |sink: &SinkConfig| open_sink(sink, &plan.config, &journal, clock);
+        let sinks = plan.config.sinks.values().map(open).collect();
         let parts = Parts {
             teams: plan.config.teams.clone().into(),
             external_url: plan.config.engine.external_url.clone(),
             clock,
             journal,
             probe: Arc::new(SystemProbe::new()),
-            sinks: plan.config.sinks.values().map(open_sink).collect(),
+            sinks,
             io: io.handle().clone(),
             identity: HostIdentity { host: machine.name.clone(), boot_id: machine.boot_id.clone() },
             own: OwnPlan { canary: plan.config.own.canary.clone().filter(|_| plan.watched.is_some()), set_aside },
@@ -288,12 +292,15 @@ fn pinger(own: &SelfConfig, io: &Runtime) -> Option<Pinger> {
     pinger.map_err(|reason| telemetry::ping_disabled(&reason)).ok()
 }
 
-/// Opens a sink; one that cannot be opened is disabled, loudly, and the engine goes on.
-fn open_sink(config: &SinkConfig) -> SinkPlace {
+/// Opens a sink, behind the templates of those it tells; one that cannot be opened is disabled, loudly,
+/// and the engine goes on.
+fn open_sink(config: &SinkConfig, all: &Config, journal: &Arc<dyn Journal>, clock: Clock) -> SinkPlace {
     let sink = config.plan.open().map_err(|error| {
         telemetry::sink_disabled(&config.key, &error.reason);
         error.reason
     });
+    let book = TemplateBook::new(config.templates.clone(), &all.teams);
+    let sink = sink.map(|sink| WordedSink::over(sink, config.key.clone(), book, journal.clone(), clock));
     SinkPlace {
         key: config.key.clone(),
         kind: config.kind.name,

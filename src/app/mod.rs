@@ -11,6 +11,7 @@ mod own;
 mod ping;
 pub mod service;
 mod watch_self;
+mod worded;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -13,9 +13,10 @@ use super::diagnostics::{Problem, quoted};
 use super::self_watch::{self, SelfFile};
 use super::table::{Entry, Section};
 use super::team_file::{DefaultsFile, TeamFile, defaults, team};
+use super::templates::{TemplatesFile, templates};
 
 /// Keys of a sink that are the host's, not the plugin's.
-pub(super) const HOST_KEYS: &[&str] = &["type", "timeout", "fallback"];
+pub(super) const HOST_KEYS: &[&str] = &["type", "timeout", "fallback", "templates"];
 
 /// A string with its place.
 pub(super) type Text = Spanned<String>;
@@ -84,6 +85,8 @@ pub(super) struct SinkFile<'i> {
     pub(super) timeout: Option<Spanned<Duration>>,
     /// The sink that is told what this one does not take.
     pub(super) fallback: Option<Text>,
+    /// Its own words.
+    pub(super) templates: TemplatesFile,
     /// The plugin's own keys.
     pub(super) settings: Spanned<DeTable<'i>>,
 }
@@ -188,11 +191,12 @@ fn sink<'i>(entry: Entry<'_, 'i>, problems: &mut Vec<Problem>) -> Option<SinkFil
     let kind = section.text("type", problems);
     let timeout = section.duration("timeout", problems);
     let fallback = section.text("fallback", problems);
+    let templates = templates(&mut section, problems);
     let DeValue::Table(table) = entry.value.get_ref() else { return None };
     let mut own = DeTable::new();
     for (key, value) in table.iter().filter(|(key, _)| !HOST_KEYS.contains(&key.get_ref().as_ref())) {
         own.insert(key.clone(), value.clone());
     }
     let settings = Spanned::new(entry.name.span(), own);
-    Some(SinkFile { name: entry.name, path: entry.path, kind, timeout, fallback, settings })
+    Some(SinkFile { name: entry.name, path: entry.path, kind, timeout, fallback, templates, settings })
 }

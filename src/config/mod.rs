@@ -23,6 +23,7 @@ pub mod suggest;
 mod table;
 mod team_file;
 mod teams;
+mod templates;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +45,7 @@ pub use sinks::built_in;
 use crate::domain::canary::Daily;
 use crate::domain::names::Name;
 use crate::domain::team::{SinkKey, Team};
+use crate::domain::template::MessageTemplates;
 
 /// A configuration in which everything is valid.
 #[derive(Debug, Clone)]
@@ -99,6 +101,8 @@ pub struct SinkConfig {
     pub timeout: Duration,
     /// The sink that is told what this one does not take.
     pub fallback: Option<SinkKey>,
+    /// Its own words, stronger than those of the teams that it tells.
+    pub templates: MessageTemplates,
     /// The team it belongs to; `None` for a common one.
     pub team: Option<Name>,
     /// Where its name stands in the file; `None` for a built-in sink.

@@ -13,6 +13,7 @@ use super::file::{HOST_KEYS, SinkFile, Text};
 use super::suggest::{advise, nearest};
 use crate::domain::names::{Name, check_name};
 use crate::domain::team::SinkKey;
+use crate::domain::template::MessageTemplates;
 use crate::limits;
 
 /// Sinks that exist by name without being defined.
@@ -89,7 +90,9 @@ impl<'t> SinkTable<'t> {
         };
         let at = Some(file.name.span());
         let (key, team) = (key.clone(), team.cloned());
-        Some(SinkConfig { key, kind: *kind, plan: Arc::from(plan), timeout, fallback: None, team, at })
+        let templates = file.templates.compiled(problems);
+        let plan = Arc::from(plan);
+        Some(SinkConfig { key, kind: *kind, plan, timeout, fallback: None, templates, team, at })
     }
 
     /// Adds a sink that no file defines, with settings that are the program's own.
@@ -233,6 +236,7 @@ fn unconfigured(name: &str, settings: &str, types: &[SinkType]) -> Option<Result
         plan: Arc::from(plan),
         timeout: limits::DELIVERY_TIMEOUT,
         fallback: None,
+        templates: MessageTemplates::default(),
         team: None,
         at: None,
     }))

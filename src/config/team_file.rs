@@ -9,6 +9,7 @@ use super::diagnostics::{Problem, quoted};
 use super::file::{FreshnessFile, SinkFile, Text, freshness, sinks};
 use super::report::{self, ReportFile};
 use super::table::{Entry, Section};
+use super::templates::{EvidenceFile, TemplatesFile, evidence, templates};
 
 /// `[defaults]`: inherited by every team.
 #[derive(Debug, Default)]
@@ -59,6 +60,10 @@ pub(super) struct TeamKeys {
     pub(super) maintenance: Option<Vec<MaintenanceFile>>,
     /// When it is sent a report.
     pub(super) report: Option<ReportFile>,
+    /// Its own words.
+    pub(super) templates: TemplatesFile,
+    /// What it is told beside the words.
+    pub(super) evidence: EvidenceFile,
 }
 
 /// A `repeat_interval`.
@@ -189,6 +194,8 @@ fn keys(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> TeamKeys 
         escalate: each(section, "escalate", problems, escalate),
         maintenance: each(section, "maintenance", problems, maintenance),
         report: section.section("report", problems).map(|section| report::read(section, problems)),
+        templates: templates(section, problems),
+        evidence: evidence(section, problems),
     }
 }
 

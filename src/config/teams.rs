@@ -108,12 +108,16 @@ impl TeamResolver<'_, '_> {
         // What is planned for everyone is planned for those, too, who plan something of their own.
         let planned = [inherited, keys].into_iter().filter_map(|keys| keys.maintenance.as_deref());
         let planned = planned.flat_map(|entries| maintenance(entries, &timezone, self.problems)).collect();
+        let common_words = inherited.templates.compiled(self.problems);
+        let own = keys.templates.compiled(self.problems);
         Team {
             follow: follow.iter().filter_map(|entry| matcher(entry, self.problems)).collect(),
             pacing: pacing(keys, common, self.problems),
             escalate: escalation(steps, &team.name, self.sinks, self.problems),
             maintenance: planned,
             report: report.and_then(|file| report::plan(file, &team.name, self.sinks, self.problems)),
+            evidence: keys.evidence.kept(&inherited.evidence),
+            templates: own.or(&common_words),
             timezone,
             ..team
         }

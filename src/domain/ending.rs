@@ -72,7 +72,23 @@ pub fn still_running(left: &[Leftover]) -> Option<String> {
         many => format!("{many} processes of it are"),
     };
     let listed: Vec<String> = left.iter().map(|left| format!("pid {} {}", left.pid, left.command)).collect();
-    Some(format!("{count} still running: {}", listed.join(", ")))
+    Some(format!("{count}{LISTING}{}", listed.join(", ")))
+}
+
+/// What stands before the list of processes that were left behind; the list is the end of its text.
+const LISTING: &str = " still running: ";
+
+/// A text that lists processes, each by its program alone; `None` where it lists none.
+pub fn without_arguments(text: &str) -> Option<String> {
+    let (before, list) = text.split_once(LISTING)?;
+    let program = |item: &str| {
+        let mut words = item.split_whitespace();
+        let (pid, program) = (words.next()?.parse::<u32>().ok()?, words.next()?);
+        Some(format!("pid {pid} {program}"))
+    };
+    // What does not begin like a process is a piece of the arguments before it.
+    let programs: Vec<String> = format!(", {list}").split(", pid ").filter_map(program).collect();
+    Some(format!("{before}{LISTING}{}", programs.join(", ")))
 }
 
 /// The signal by which a shell says, with a code of its own, that its child was killed: 128 + N.
@@ -183,6 +199,19 @@ mod tests {
             "the processes it left may hold GPU memory: kill 4712 4713"
         );
         assert_eq!(Ending::default().advise("its log".to_owned()), "its log");
+    }
+
+    #[test]
+    fn processes_can_be_told_without_their_arguments() {
+        let leftover = |pid, command: &str| Leftover { pid, command: command.to_owned() };
+        let left = vec![leftover(4712, "python a.py --names a, b"), leftover(4713, "sleep"), leftover(9, "x y, z")];
+        let ending = Ending { left, scheduler: None };
+        let reason = ending.explain(None, "exited with code 0".to_owned());
+        assert_eq!(
+            without_arguments(&reason).as_deref(),
+            Some("exited with code 0; 3 processes of it are still running: pid 4712 python, pid 4713 sleep, pid 9 x")
+        );
+        assert_eq!(without_arguments("exited with code 0"), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod deadlines;
 pub mod delivery;
 pub mod ending;
 pub mod event;
+pub mod evidence;
 pub mod following;
 pub mod freshness;
 pub mod health;
@@ -35,6 +36,7 @@ pub mod silence;
 pub mod status;
 pub mod story;
 pub mod team;
+pub mod template;
 pub mod time;
 pub mod watching;
 

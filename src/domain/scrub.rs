@@ -24,11 +24,13 @@ use values::{
 /// What stands where a secret was.
 pub const SCRUBBED: &str = "[scrubbed]";
 
+/// Whether what was found is a secret, where the pattern alone does not tell.
+type Judge = fn(&Captures<'_>) -> bool;
+
 /// How one pattern is scrubbed. A pattern's group `v` is the secret; what is around it stays.
 struct Shape {
     pattern: &'static str,
-    /// Whether what was found is a secret, where the pattern alone does not tell.
-    judge: fn(&Captures<'_>) -> bool,
+    judge: Judge,
 }
 
 /// The shapes, whole blocks first: what one takes, the next does not see.
@@ -105,14 +107,14 @@ const fn always(pattern: &'static str) -> Shape {
     Shape { pattern, judge: |_| true }
 }
 
-const fn judged(pattern: &'static str, judge: fn(&Captures<'_>) -> bool) -> Shape {
+const fn judged(pattern: &'static str, judge: Judge) -> Shape {
     Shape { pattern, judge }
 }
 
 /// Every shape, compiled once: a set that says which occur at all, and each alone.
 struct Scrubber {
     set: RegexSet,
-    shapes: Vec<(Regex, fn(&Captures<'_>) -> bool)>,
+    shapes: Vec<(Regex, Judge)>,
     key: Option<Regex>,
 }
 
@@ -138,7 +140,7 @@ pub fn scrub(text: &str) -> Cow<'_, str> {
 }
 
 /// The text with one shape's secrets replaced, where it has any.
-fn replaced(text: &str, regex: &Regex, judge: fn(&Captures<'_>) -> bool) -> Option<String> {
+fn replaced(text: &str, regex: &Regex, judge: Judge) -> Option<String> {
     let (mut out, mut copied, mut from) = (String::new(), 0, 0);
     while let Some(captures) = regex.captures_at(text, from) {
         let secret = ["v", "eq", "dq", "sq", "bare"].iter().find_map(|group| captures.name(group));

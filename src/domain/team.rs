@@ -9,9 +9,11 @@ use runwatch_plugin::{Health, RunState};
 
 use super::calendar::Window;
 use super::check::CheckKind;
+use super::evidence::EvidenceKept;
 use super::freshness::Bounds;
 use super::names::Name;
 use super::report_schedule::ReportPlan;
+use super::template::MessageTemplates;
 
 /// The team that owns what nobody else claims.
 pub const DEFAULT_TEAM: &str = "default";
@@ -41,6 +43,10 @@ pub struct Team {
     pub maintenance: Vec<Maintenance>,
     /// When it is sent a report of its runs.
     pub report: Option<ReportPlan>,
+    /// What it is told beside the words.
+    pub evidence: EvidenceKept,
+    /// Its own words.
+    pub templates: MessageTemplates,
 }
 
 /// How soon and how often a team is told.
@@ -152,6 +158,8 @@ impl Team {
             escalate: Vec::new(),
             maintenance: Vec::new(),
             report: None,
+            evidence: EvidenceKept::default(),
+            templates: MessageTemplates::default(),
         }
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use runwatch_plugin::{Kind, RunState, Severity};
 
 use super::cause::cause_of;
-use super::recipients::{self, Route, Told};
+use super::recipients::{self, Route, Told, evidence_for};
 use super::telling::delivery;
 use super::{Occasion, RoutingEffects, RoutingMachine, words};
 use crate::domain::change::RunChange;
@@ -38,6 +38,7 @@ impl RoutingMachine {
                 continue;
             }
             let notification = words::notification(&id, &recipient.0, None, &occasion, self.external_url.as_deref());
+            let notification = evidence_for(&self.teams, &recipient.0).cleaned(notification);
             let hold = route.quiet_until.map(|until| Hold { until, why: HoldReason::QuietHours });
             let host = verdict.process.as_ref().map(|process| process.host.clone());
             let (what, said) = words_of(&route, hold.as_ref().map(|hold| hold.until));

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use runwatch_plugin::{Health, Kind, RunState, Severity};
 
 use crate::domain::check::CheckKind;
+use crate::domain::evidence::EvidenceKept;
 use crate::domain::incident::Recipient;
 use crate::domain::names::Name;
 use crate::domain::team::{DEFAULT_TEAM, NotifyFilter, NotifyRule, Team, labels_match};
@@ -131,6 +132,11 @@ fn words(filter: &NotifyFilter) -> String {
 /// The team of this name.
 pub(super) fn team_of<'t>(teams: &'t [Team], name: &Name) -> Option<&'t Team> {
     teams.iter().find(|team| team.name == *name)
+}
+
+/// What a team is told beside the words; all where it is not known.
+pub(super) fn evidence_for(teams: &[Team], name: &Name) -> EvidenceKept {
+    team_of(teams, name).map(|team| team.evidence).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use runwatch_plugin::{AlertSummary, DeliveryNote, Kind, Notification, Severity};
 
 use super::cause::alert_key;
 use super::open::OpenIncident;
-use super::recipients::{self, Route, Told, team_of};
+use super::recipients::{self, Route, Told, evidence_for, team_of};
 use super::{Occasion, RoutingEffects, RoutingMachine, words};
 use crate::domain::check::CheckKind;
 use crate::domain::delivery::{Delivery, Hold, HoldReason};
@@ -88,6 +88,7 @@ impl RoutingMachine {
                 let hold = hold(open.incident.told.get(recipient), kind, route, crowd, now.utc);
                 let held_until = hold.as_ref().map(|hold| hold.until);
                 let notification = stamped(&page, &open.incident, (&id, team, kind), now.utc);
+                let notification = evidence_for(&self.teams, team).cleaned(notification);
                 let delivery = delivery(&id, sink, notification, now.utc, hold, open.host.clone());
                 effects.notes.push(of_delivery(&open.incident, team, &delivery, route, now.utc));
                 // Two teams may share a sink: it is told once.

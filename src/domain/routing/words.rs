@@ -56,8 +56,12 @@ pub(super) fn notification(
     notification
 }
 
-/// One sentence: what happened to what.
+/// One sentence: what happened to what, without secrets.
 pub(super) fn summary(change: &RunChange, cause: &Cause) -> String {
+    scrub(&sentence(change, cause)).into_owned()
+}
+
+fn sentence(change: &RunChange, cause: &Cause) -> String {
     let verdict = &change.verdict;
     let run = &verdict.key.name;
     let at_step = at_step(&change.story);
@@ -185,7 +189,7 @@ fn are_envs_of_one_group(change: &RunChange, cause: &Cause) -> bool {
 
 fn failure(change: &RunChange) -> String {
     match (&change.story.error, change.verdict.exit) {
-        (Some(error), _) => scrub(error.lines().next().unwrap_or_default()).into_owned(),
+        (Some(error), _) => error.lines().next().unwrap_or_default().to_owned(),
         (None, Some(exit)) => exit.words(),
         (None, None) => "by its own report".to_owned(),
     }
