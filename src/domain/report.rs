@@ -132,7 +132,9 @@ impl Report {
         let mut blind = Vec::new();
         for note in &ledger.notes {
             let decision = Decision::of(note);
-            match (note.what, note.team.as_deref()) {
+            // What is not of one team's telling is of the run's owner.
+            let team = note.team.as_deref().or(note.run.as_ref().map(|run| &*run.team));
+            match (note.what, team) {
                 (NoteKind::Blind, _) => blind.push(decision),
                 (NoteKind::Held | NoteKind::Withheld, Some(team)) => of_team(&mut teams, team).held.push(decision),
                 (

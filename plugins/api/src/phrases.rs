@@ -74,6 +74,9 @@ impl Notification {
         match self.kind {
             Kind::Test => "test message from runwatch".to_owned(),
             Kind::Resolved => format!("{run} resolved"),
+            Kind::Info if self.check == "report" => {
+                format!("report of team {}", shorten(&one_line(&self.team), NAME_CHARS_MAX))
+            }
             Kind::Info if self.check == "self" => format!("{run} on itself"),
             Kind::Info | Kind::Digest => format!("{run} {state}"),
             Kind::Firing | Kind::Update | Kind::Reminder | Kind::Escalation => {

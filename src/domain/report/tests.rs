@@ -6,7 +6,7 @@ use runwatch_plugin::{Health, RunState, Severity};
 use super::{Report, TeamReport};
 use crate::domain::delivery::AttemptOutcome;
 use crate::domain::incident::Acknowledgement;
-use crate::domain::ledger::{DeliveryOutcome, Ledger, NoteKind};
+use crate::domain::ledger::{DeliveryOutcome, Ledger, Note, NoteKind};
 use crate::domain::story::tests::*;
 
 const HOUR: f64 = 3_600.0;
@@ -51,6 +51,10 @@ fn night() -> Ledger {
             note(NoteKind::Blind, None, None, 5.0 * HOUR, "blind from 05:40 to 06:00"),
             note(NoteKind::Sink, None, Some("vision"), 1.1 * HOUR, "pager refuses everything: 404"),
             note(NoteKind::Sent, Some("kq3-7"), Some("vision"), HOUR, "entry 1"),
+            Note {
+                run: Some(ppo.clone()),
+                ..note(NoteKind::Withheld, Some("kq3-8"), None, 3.5 * HOUR, "it comes and goes")
+            },
         ],
         runs: vec![
             life(&cifar, 1, RunState::Failed, -2.0 * HOUR, Some(0.25 * HOUR)),
@@ -120,7 +124,8 @@ fn what_was_held_and_what_did_not_arrive_are_told_apart() {
     let held = |team: &TeamReport| team.held.iter().map(|one| (one.what.clone(), one.said.clone())).collect::<Vec<_>>();
     let until = "quiet hours until 11-22 07:00Z: cifar-9 hangs at step 8120 of 10000";
     assert_eq!(held(vision), [("held".to_owned(), until.to_owned())]);
-    assert_eq!(held(rl), [("withheld".to_owned(), "silence S-3 by ben until 05:00".to_owned())]);
+    let withheld = ["silence S-3 by ben until 05:00", "it comes and goes"];
+    assert_eq!(held(rl), withheld.map(|said| ("withheld".to_owned(), said.to_owned())));
     assert_eq!(vision.other.len(), 1);
     assert_eq!(report.blind.len(), 1);
     // What a note says of a delivery is not said twice.

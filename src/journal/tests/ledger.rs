@@ -18,6 +18,7 @@ both!(
     a_stretch_of_time_holds_what_was_so_in_it,
     an_incident_is_found_by_what_people_call_it,
     an_answer_is_bounded_and_says_so,
+    a_note_of_every_kind_is_read_as_it_was_written,
     beyond_the_bound_the_oldest_history_goes_and_open_matters_stay,
 );
 
@@ -235,6 +236,30 @@ async fn an_answer_is_bounded_and_says_so(journal: &impl Peek) {
     assert!(found.is_cut);
     let query = LedgerQuery { limit: Some(4), ..of("m-1") };
     assert!(!journal.ledger(query).await.unwrap().is_cut);
+}
+
+async fn a_note_of_every_kind_is_read_as_it_was_written(journal: &impl Peek) {
+    let kinds = [
+        NoteKind::Sent,
+        NoteKind::Held,
+        NoteKind::Withheld,
+        NoteKind::Folded,
+        NoteKind::Unrouted,
+        NoteKind::Acknowledged,
+        NoteKind::Snoozed,
+        NoteKind::Silence,
+        NoteKind::Escalated,
+        NoteKind::Flapping,
+        NoteKind::Restarted,
+        NoteKind::Sink,
+        NoteKind::TemplateFailed,
+        NoteKind::Reloaded,
+        NoteKind::Blind,
+        NoteKind::Widened,
+    ];
+    let written: Vec<_> = (0..).zip(kinds).map(|(s, kind)| note(kind, Some("m-1"), Some("vision"), s)).collect();
+    journal.commit(entry(|entry| entry.notes = written.clone())).await.unwrap();
+    assert_eq!(journal.ledger(LedgerQuery::default()).await.unwrap().notes, written);
 }
 
 async fn beyond_the_bound_the_oldest_history_goes_and_open_matters_stay(journal: &impl Peek) {
