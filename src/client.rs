@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use runwatch_plugin::{RunState, format_duration};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -232,7 +233,71 @@ impl Client {
         self.get("/api/v1/report", &[("since", Some(&since)), ("team", team)]).await
     }
 
+    /// Takes an incident over.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] where there is none of this id that is open.
+    pub async fn acknowledge(&self, id: &str, ask: &wire::AcknowledgeAsk) -> Result<wire::Answer, ClientError> {
+        self.post(&format!("/api/v1/incidents/{}/ack", encoded(id)), ask).await
+    }
+
+    /// Has an incident not told again for a while.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] where there is none of this id that is open, or the time makes no sense.
+    pub async fn snooze(&self, id: &str, ask: &wire::SnoozeAsk) -> Result<wire::Answer, ClientError> {
+        self.post(&format!("/api/v1/incidents/{}/snooze", encoded(id)), ask).await
+    }
+
+    /// Silences that are in force, are to come, or ended within a day.
+    ///
+    /// # Errors
+    /// No answer, or none that can be read.
+    pub async fn silences(&self) -> Result<wire::Silences, ClientError> {
+        self.get("/api/v1/silences", &[]).await
+    }
+
+    /// Makes a silence.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] where it makes no sense.
+    pub async fn silence(&self, ask: &wire::SilenceAsk) -> Result<wire::Made, ClientError> {
+        self.post("/api/v1/silences", ask).await
+    }
+
+    /// Ends a silence.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] where there is none of this id.
+    pub async fn end_silence(&self, id: &str, by: &str) -> Result<wire::Answer, ClientError> {
+        let url = self.url_of(&format!("/api/v1/silences/{}", encoded(id)), &[("by", Some(by))]);
+        self.ask(self.http.delete(url)).await
+    }
+
+    /// Forgets what false alarms taught of a run.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] where nobody told of one.
+    pub async fn forget_widening(&self, run: &str, team: Option<&str>, by: &str) -> Result<wire::Answer, ClientError> {
+        let query = [("run", Some(run)), ("team", team), ("by", Some(by))];
+        self.ask(self.http.delete(self.url_of("/api/v1/widenings", &query))).await
+    }
+
     async fn get<A: DeserializeOwned>(&self, path: &str, query: &[(&str, Option<&str>)]) -> Result<A, ClientError> {
+        self.ask(self.http.get(self.url_of(path, query))).await
+    }
+
+    async fn post<A: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<A, ClientError> {
+        let unreadable = |error: serde_json::Error| ClientError::Unreadable {
+            place: self.base.clone(),
+            reason: format!("what is asked cannot be written: {error}"),
+        };
+        let body = serde_json::to_vec(body).map_err(unreadable)?;
+        let request = self.http.post(self.url_of(path, &[])).header("content-type", "application/json");
+        self.ask(request.body(body)).await
+    }
+
+    fn url_of(&self, path: &str, query: &[(&str, Option<&str>)]) -> String {
         let mut url = format!("{}{path}", self.base);
         let mut separator = '?';
         for (key, value) in query {
@@ -241,10 +306,14 @@ impl Client {
                 separator = '&';
             }
         }
+        url
+    }
+
+    async fn ask<A: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<A, ClientError> {
         let not_there =
             |error: reqwest::Error| ClientError::NotThere { place: self.base.clone(), reason: words(&error) };
         let unreadable = |reason: String| ClientError::Unreadable { place: self.base.clone(), reason };
-        let answer = self.http.get(url).send().await.map_err(not_there)?;
+        let answer = request.send().await.map_err(not_there)?;
         let status = answer.status();
         let body = answer.bytes().await.map_err(not_there)?;
         if status.is_success() {

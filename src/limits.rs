@@ -210,3 +210,9 @@ pub const SCHEDULER_TIMEOUT: Duration = Duration::from_secs(2);
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest pause between two tries to reach an engine that is gone.
 pub const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Silences kept: more are written by a program, and one pattern covers many runs.
+pub const SILENCES_MAX: usize = 1000;
+/// How long a silence or a snooze may last: a year; what is never to be told needs no rule.
+pub const SILENCE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How long a silence is listed after its end.
+pub const SILENCE_LISTED: Duration = Duration::from_secs(24 * 3600);

@@ -14,19 +14,23 @@ use runwatch_plugin::Receipt;
 
 use crate::domain::blindness::Gap;
 use crate::domain::change::{ProbeObserved, RunChange, StandingChange, WatchRequest};
+use crate::domain::command::{Command, CommandError, Done};
 use crate::domain::delivery::{Delivery, Settlement, SinkCondition};
 use crate::domain::event::{EventBatch, Refused};
 use crate::domain::following::FileMark;
 use crate::domain::incident::Incident;
 use crate::domain::intake::AcceptedBatch;
+use crate::domain::ledger::Note;
 use crate::domain::liveness::Sighting;
 use crate::domain::names::{Name, RunId, RunKey};
 use crate::domain::observation::Observed;
 use crate::domain::run::{RunFacts, RunVerdict};
+use crate::domain::silence::Silence;
 use crate::domain::status::{RunView, SinkView, StatusView};
 use crate::domain::team::SinkKey;
 use crate::domain::time::Now;
 use crate::domain::watching::WatchId;
+use crate::domain::widening::{FalseAlarm, Forget, Widening};
 use crate::ports::{SinkPlace, SinkTestError, Taken};
 
 /// source → Ingestor. The answer: what was taken, after every stage had it and the journal holds
@@ -108,7 +112,32 @@ pub struct HealthChanged {
     pub changes: Vec<RunChange>,
     /// Facts that are written down with it.
     pub facts: Vec<RunFacts>,
+    /// What false alarms taught of runs, and why.
+    pub widened: Vec<(RunKey, Option<Widening>)>,
+    /// Why it changed, where people said so.
+    pub notes: Vec<Note>,
 }
+
+/// the API and the command line → HealthEvaluator. The answer: what became of the bound, once it is in
+/// the journal.
+#[derive(Message)]
+#[rtype(result = "Result<Done, CommandError>")]
+pub struct Widen(pub FalseAlarm);
+
+/// the API and the command line → HealthEvaluator. The answer: what holds now, once it is in the journal.
+#[derive(Message)]
+#[rtype(result = "Result<Done, CommandError>")]
+pub struct ForgetWidening {
+    /// Which.
+    pub forget: Forget,
+    /// Who says so.
+    pub by: String,
+}
+
+/// the API and the command line → Router. The answer: what holds now, once it is in the journal.
+#[derive(Message)]
+#[rtype(result = "Result<Done, CommandError>")]
+pub struct Operate(pub Command);
 
 /// Router → SinkRunner, after the journal has it. The answer: queued, or left in the journal for later.
 #[derive(Message)]
@@ -214,6 +243,11 @@ pub struct GetVerdicts;
 #[derive(Message)]
 #[rtype(result = "RoutingShare")]
 pub struct GetRouting;
+
+/// the API → Router: silences that are in force, are to come, or ended within a day.
+#[derive(Message)]
+#[rtype(result = "Vec<Silence>")]
+pub struct GetSilences;
 
 /// StatusBoard → SinkRunner.
 #[derive(Message)]

@@ -1,5 +1,7 @@
 //! The doors between the engine and the world. Traits only: who implements them is wired in `app`.
 
+mod operator;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +21,9 @@ use crate::domain::run::{RunFacts, RunVerdict};
 use crate::domain::silence::Silence;
 use crate::domain::status::{RunView, StatusView};
 use crate::domain::team::SinkKey;
+use crate::domain::widening::Widening;
+
+pub use operator::{OperateError, Operator};
 
 /// Where a batch came from, for the trust it gets and for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +109,11 @@ pub trait Board: Send + Sync {
     async fn test_sink(&self, _sink: &str) -> Result<Receipt, SinkTestError> {
         Err(SinkTestError::Unknown(Vec::new()))
     }
+    /// The incident of this id, open or closed.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    async fn incident(&self, id: &str) -> Result<Option<Incident>, JournalError>;
     /// How far the file at `path` was read for the run, as far as the engine remembers.
     ///
     /// # Errors
@@ -195,6 +205,8 @@ pub struct Entry {
     pub notes: Vec<Note>,
     /// Silences as they are now: inserted or replaced by id.
     pub silences: Vec<Silence>,
+    /// What false alarms taught of runs: inserted or replaced by run, removed where there is none.
+    pub widenings: Vec<(RunKey, Option<Widening>)>,
     /// Up to when a team was sent its report.
     pub reports: Vec<(Name, Timestamp)>,
     /// A sign of life of the engine.
@@ -217,8 +229,10 @@ pub struct Recovered {
     pub runs: Vec<RecoveredRun>,
     /// Open incidents.
     pub incidents: Vec<Incident>,
-    /// Silences that have not ended.
+    /// Silences that have not ended, or ended within a day.
     pub silences: Vec<Silence>,
+    /// What false alarms taught, by run.
+    pub widenings: Vec<Widening>,
     /// Up to when each team was sent its report.
     pub reports: Vec<(Name, Timestamp)>,
     /// The outbox, oldest first: at most the asked-for number a sink of those that may go at once, and
@@ -321,6 +335,11 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// The journal cannot be read.
     async fn ledger(&self, query: LedgerQuery) -> Result<Ledger, JournalError>;
+    /// The incident of this id, open or closed.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    async fn incident(&self, id: &str) -> Result<Option<Incident>, JournalError>;
     /// Deliveries that are not settled.
     ///
     /// # Errors

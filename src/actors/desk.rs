@@ -139,6 +139,7 @@ fn append(entry: &mut Entry, more: Entry) {
     entry.verdicts.extend(more.verdicts);
     entry.notes.extend(more.notes);
     entry.silences.extend(more.silences);
+    entry.widenings.extend(more.widenings);
     entry.reports.extend(more.reports);
     entry.alive = more.alive.or(entry.alive);
 }
@@ -152,6 +153,7 @@ fn is_empty(entry: &Entry) -> bool {
         && entry.verdicts.is_empty()
         && entry.notes.is_empty()
         && entry.silences.is_empty()
+        && entry.widenings.is_empty()
         && entry.reports.is_empty()
         && entry.alive.is_none()
 }

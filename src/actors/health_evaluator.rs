@@ -11,11 +11,12 @@ use super::lifecycle::Timer;
 use super::outlet::Outlet;
 use super::pulse::Pulse;
 use crate::clock::Clock;
+use crate::domain::command::{CommandError, Done};
 use crate::domain::health::{HealthEffects, HealthMachine};
 use crate::domain::run::RunFacts;
 use crate::messages::{
-    AttemptsClosed, BatchObserved, Drain, FactsCheckpointed, GapSeen, GetVerdicts, HealthChanged, Ping, ProbesObserved,
-    StandingsChanged, WasBlind, WatchRequested,
+    AttemptsClosed, BatchObserved, Drain, FactsCheckpointed, ForgetWidening, GapSeen, GetVerdicts, HealthChanged, Ping,
+    ProbesObserved, StandingsChanged, WasBlind, WatchRequested, Widen,
 };
 
 /// Judges every run.
@@ -59,14 +60,12 @@ impl HealthEvaluator {
     /// Hands on what an input came to, and facts that are written down with it; the future resolves
     /// when all of it was taken.
     fn perform(&mut self, effects: HealthEffects, facts: Vec<RunFacts>) -> BoxFuture<'static, ()> {
-        let changes = effects.changes;
-        let changed = (!changes.is_empty() || !facts.is_empty())
-            .then(|| self.outlets.router.hand_over(HealthChanged { changes, facts }));
-        let watched = (!effects.watch.is_empty()).then(|| self.outlets.poller.hand_over(WatchRequested(effects.watch)));
-        let closed =
-            (!effects.closed.is_empty()).then(|| self.outlets.aggregator.hand_over(AttemptsClosed(effects.closed)));
-        let stood = (!effects.standings.is_empty())
-            .then(|| self.outlets.ingestor.hand_over(StandingsChanged(effects.standings)));
+        let HealthEffects { changes, watch, closed, standings, widened, notes } = effects;
+        let changed = (!changes.is_empty() || !facts.is_empty() || !widened.is_empty())
+            .then(|| self.outlets.router.hand_over(HealthChanged { changes, facts, widened, notes }));
+        let watched = (!watch.is_empty()).then(|| self.outlets.poller.hand_over(WatchRequested(watch)));
+        let closed = (!closed.is_empty()).then(|| self.outlets.aggregator.hand_over(AttemptsClosed(closed)));
+        let stood = (!standings.is_empty()).then(|| self.outlets.ingestor.hand_over(StandingsChanged(standings)));
         Box::pin(async move {
             // A receiver that is gone means that the engine is ending: nothing is left to do here.
             if let Some(closed) = closed {
@@ -108,6 +107,24 @@ impl HealthEvaluator {
     fn rearm(&mut self, ctx: &mut Context<Self>) {
         let deadline = self.machine.next_deadline();
         self.timer.arm(ctx, deadline, Self::on_timer);
+    }
+
+    /// What a command came to, told when it is in the journal.
+    fn answer(
+        &mut self,
+        outcome: Result<(Done, HealthEffects), CommandError>,
+        ctx: &mut Context<Self>,
+    ) -> ResponseFuture<Result<Done, CommandError>> {
+        match outcome {
+            Ok((done, effects)) => {
+                let settled = self.settle(effects, Vec::new(), ctx);
+                Box::pin(async move {
+                    settled.await;
+                    Ok(done)
+                })
+            }
+            Err(refused) => Box::pin(async { Err(refused) }),
+        }
     }
 
     fn settle(&mut self, effects: HealthEffects, facts: Vec<RunFacts>, ctx: &mut Context<Self>) -> ResponseFuture<()> {
@@ -180,6 +197,24 @@ impl Handler<GapSeen> for HealthEvaluator {
                 told.await.unwrap_or_default();
             }
         })
+    }
+}
+
+impl Handler<Widen> for HealthEvaluator {
+    type Result = ResponseFuture<Result<Done, CommandError>>;
+
+    fn handle(&mut self, message: Widen, ctx: &mut Context<Self>) -> Self::Result {
+        let outcome = self.machine.widen(message.0, self.clock.now());
+        self.answer(outcome, ctx)
+    }
+}
+
+impl Handler<ForgetWidening> for HealthEvaluator {
+    type Result = ResponseFuture<Result<Done, CommandError>>;
+
+    fn handle(&mut self, message: ForgetWidening, ctx: &mut Context<Self>) -> Self::Result {
+        let outcome = self.machine.forget_widening(&message.forget, &message.by, self.clock.now());
+        self.answer(outcome, ctx)
     }
 }
 

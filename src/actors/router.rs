@@ -1,6 +1,6 @@
 //! Router. In: `HealthChanged` and `WasBlind` from the HealthEvaluator, `ReportMade` from the Reporter,
-//! `DeliverySettled`, `SinkChanged` and `Stranded` from the SinkRunners, time. Out: journal entries, then,
-//! once they are on disk, `Deliver` to the SinkRunners. It never sends what is not written down.
+//! `DeliverySettled`, `SinkChanged` and `Stranded` from the SinkRunners, `Operate` from people, time. Out: journal
+//! entries, then, once they are on disk, `Deliver` to the SinkRunners. It never sends what is not written down.
 
 use std::sync::Arc;
 
@@ -11,12 +11,14 @@ use super::lifecycle::Timer;
 use crate::clock::Clock;
 use crate::domain::canary::Canary;
 use crate::domain::change::RunChange;
+use crate::domain::command::{CommandError, Done};
 use crate::domain::names::RunId;
 use crate::domain::notice::Notices;
 use crate::domain::routing::{RoutingEffects, RoutingMachine};
 use crate::domain::time::earliest;
 use crate::messages::{
-    DeliverySettled, Drain, GetRouting, HealthChanged, Ping, ReportMade, RoutingShare, SinkChanged, Stranded, WasBlind,
+    DeliverySettled, Drain, GetRouting, GetSilences, HealthChanged, Operate, Ping, ReportMade, RoutingShare,
+    SinkChanged, Stranded, WasBlind,
 };
 use crate::ports::Entry;
 use crate::telemetry;
@@ -107,7 +109,8 @@ impl Handler<HealthChanged> for Router {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, message: HealthChanged, ctx: &mut Context<Self>) -> Self::Result {
-        let mut entry = Entry { facts: message.facts, ..Entry::default() };
+        let mut entry =
+            Entry { facts: message.facts, widenings: message.widened, notes: message.notes, ..Entry::default() };
         for change in message.changes {
             self.take(change, &mut entry);
         }
@@ -124,6 +127,33 @@ impl Handler<WasBlind> for Router {
         self.rearm(ctx);
         let (deliveries, notes) = self.own.notices.blind(&message.gap, &message.open, self.clock.now());
         self.desk.write(Entry { deliveries, notes, ..Entry::default() })
+    }
+}
+
+impl Handler<Operate> for Router {
+    type Result = ResponseFuture<Result<Done, CommandError>>;
+
+    fn handle(&mut self, message: Operate, ctx: &mut Context<Self>) -> Self::Result {
+        let (done, effects) = match self.machine.on_command(message.0, self.clock.now()) {
+            Ok(carried_out) => carried_out,
+            Err(refused) => return Box::pin(async { Err(refused) }),
+        };
+        let mut entry = Entry::default();
+        add(effects, &mut entry);
+        self.rearm(ctx);
+        let written = self.desk.write(entry);
+        Box::pin(async move {
+            written.await;
+            Ok(done)
+        })
+    }
+}
+
+impl Handler<GetSilences> for Router {
+    type Result = MessageResult<GetSilences>;
+
+    fn handle(&mut self, _: GetSilences, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.machine.silences())
     }
 }
 

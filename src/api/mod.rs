@@ -1,7 +1,7 @@
 //! The HTTP API, on loopback unless told otherwise: telemetry comes in, what the engine knows goes out.
 //!
 //! It decides nothing: a body is read and handed to the [`Intake`], a question is put to the
-//! [`Board`], and the answer is written in the shapes of [`wire`]. Errors are
+//! [`Board`], what people say is told to the [`Operator`], and the answer is written in the shapes of [`wire`]. Errors are
 //! `application/problem+json`. Web pages are kept out: on loopback a request must name a loopback
 //! host, and everywhere one that a page of another origin made is refused.
 
@@ -9,6 +9,7 @@ mod body;
 mod events;
 mod guard;
 mod ledger;
+mod operate;
 mod problem;
 mod sinks;
 #[cfg(test)]
@@ -29,7 +30,7 @@ use tokio::task::JoinHandle;
 
 use crate::domain::names::Name;
 use crate::limits;
-use crate::ports::{Board, Intake};
+use crate::ports::{Board, Intake, Operator};
 use crate::sources::formats::NativeFormat;
 
 use self::body::Room;
@@ -120,6 +121,7 @@ impl ApiServer {
         config: &ApiConfig,
         intake: Arc<dyn Intake>,
         board: Arc<dyn Board>,
+        operator: Arc<dyn Operator>,
         info: EngineInfo,
     ) -> Result<ApiServer, ApiError> {
         let listen = config.listen;
@@ -138,6 +140,7 @@ impl ApiServer {
             App::new()
                 .app_data(web::Data::from(intake.clone()))
                 .app_data(web::Data::from(board.clone()))
+                .app_data(web::Data::from(operator.clone()))
                 .app_data(web::Data::new(info.clone()))
                 .app_data(web::Data::new(room.clone()))
                 // One a worker, whose handlers take turns on one thread: names are shared by all it reads.
@@ -203,5 +206,15 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/api/v1/incidents/{id}").route(views::read().to(ledger::incident)))
         .service(resource("/api/v1/report").route(views::read().to(ledger::report)))
         .service(resource("/api/v1/deliveries").route(views::read().to(ledger::deliveries)))
+        .service(resource("/api/v1/incidents/{id}/ack").route(web::post().to(operate::acknowledge)))
+        .service(resource("/api/v1/incidents/{id}/snooze").route(web::post().to(operate::snooze)))
+        .service(
+            resource("/api/v1/silences")
+                .route(views::read().to(operate::silences))
+                .route(web::post().to(operate::silence))
+                .route(web::delete().to(operate::end_silence)),
+        )
+        .service(resource("/api/v1/widenings").route(web::delete().to(operate::forget_widening)))
+        .service(resource("/api/v1/silences/{id}").route(web::delete().to(operate::end_silence)))
         .default_service(web::to(problem::not_found));
 }

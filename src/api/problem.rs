@@ -83,9 +83,17 @@ pub(super) async fn not_found(request: HttpRequest) -> Result<HttpResponse, Prob
 }
 
 pub(super) async fn method_not_allowed(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let path = request.path();
-    let takes_post = path == "/api/v1/events" || path.starts_with("/api/v1/sinks/");
-    let allowed = if takes_post { "POST" } else { "GET, HEAD" };
+    let allowed = match request.path() {
+        "/api/v1/events" => "POST",
+        path if path.starts_with("/api/v1/sinks/") => "POST",
+        "/api/v1/silences" => "GET, HEAD, POST, DELETE",
+        "/api/v1/widenings" => "DELETE",
+        path if path.starts_with("/api/v1/silences/") => "DELETE",
+        path if path.starts_with("/api/v1/incidents/") && (path.ends_with("/ack") || path.ends_with("/snooze")) => {
+            "POST"
+        }
+        _ => "GET, HEAD",
+    };
     let detail = format!("{} does not take {}, only {allowed}", request.path(), request.method());
     Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).header(header::ALLOW, allowed))
 }

@@ -13,16 +13,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+mod operate;
+
 use super::{ApiConfig, ApiError, ApiServer, EngineInfo, wire};
 use crate::limits;
 use crate::ports::{JournalError, Origin};
-use crate::sources::fakes::{FakeBoard, FakeIntake, at, quiet_run, view};
+use crate::sources::fakes::{FakeBoard, FakeIntake, FakeOperator, at, quiet_run, view};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Engine {
     intake: Arc<FakeIntake>,
     board: Arc<FakeBoard>,
+    operator: Arc<FakeOperator>,
     server: ApiServer,
     http: Client,
 }
@@ -38,10 +41,12 @@ fn info() -> EngineInfo {
 impl Engine {
     fn start(intake: FakeIntake) -> Engine {
         let (intake, board) = (Arc::new(intake), Arc::new(FakeBoard::new(view())));
-        let server = ApiServer::bind(&config("127.0.0.1:0"), intake.clone(), board.clone(), info()).unwrap();
+        let operator = Arc::new(FakeOperator::default());
+        let doors = (intake.clone(), board.clone(), operator.clone());
+        let server = ApiServer::bind(&config("127.0.0.1:0"), doors.0, doors.1, doors.2, info()).unwrap();
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-        Engine { intake, board, server, http }
+        Engine { intake, board, operator, server, http }
     }
 
     fn ask(&self, method: Method, path: &str) -> RequestBuilder {
@@ -352,9 +357,9 @@ async fn a_port_in_use_and_an_open_address_are_refused_with_what_to_do() {
         ),
         ("192.0.2.1:80", "cannot listen on 192.0.2.1:80: only loopback addresses are allowed".to_owned(), "ssh -L"),
     ] {
-        let refused: ApiError = ApiServer::bind(&config(listen), engine.intake.clone(), engine.board.clone(), info())
-            .map(|_| ())
-            .unwrap_err();
+        let doors = (engine.intake.clone(), engine.board.clone(), engine.operator.clone());
+        let refused: ApiError =
+            ApiServer::bind(&config(listen), doors.0, doors.1, doors.2, info()).map(|_| ()).unwrap_err();
         assert_eq!(refused.to_string(), error);
         assert!(refused.hint().contains(hint), "{}", refused.hint());
     }

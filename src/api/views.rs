@@ -10,7 +10,7 @@ use runwatch_plugin::RunState;
 use crate::domain::names::Name;
 use crate::domain::status::RunView;
 use crate::limits;
-use crate::ports::{Board, IncidentQuery, RunQuery};
+use crate::ports::{Board, IncidentQuery, Operator, RunQuery};
 
 use super::EngineInfo;
 use super::problem::Problem;
@@ -53,7 +53,11 @@ pub(super) async fn status(request: HttpRequest, board: web::Data<dyn Board>, in
     Ok(HttpResponse::Ok().json(wire::Status::of(&view, info.pid, &info.host)))
 }
 
-pub(super) async fn runs(request: HttpRequest, board: web::Data<dyn Board>) -> Answer {
+pub(super) async fn runs(
+    request: HttpRequest,
+    board: web::Data<dyn Board>,
+    operator: web::Data<dyn Operator>,
+) -> Answer {
     let mut given = parameters(&request, &["team", "state"])?;
     let state = given.remove("state").map(|state| state.parse::<RunState>()).transpose();
     let state = state.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
@@ -62,11 +66,17 @@ pub(super) async fn runs(request: HttpRequest, board: web::Data<dyn Board>) -> A
     let wanted = |run: &&RunView| {
         query.team.as_ref().is_none_or(|team| *team == *run.team) && query.state.is_none_or(|state| state == run.state)
     };
-    let runs = view.runs.iter().filter(wanted).map(|run| wire::Run::of(run, view.at)).collect();
+    let mut runs: Vec<_> = view.runs.iter().filter(wanted).map(|run| wire::Run::of(run, view.at)).collect();
+    mark_silenced(&mut runs, &**operator).await;
     Ok(HttpResponse::Ok().json(wire::Runs { at: wire::millis(view.at), runs }))
 }
 
-pub(super) async fn run(request: HttpRequest, name: web::Path<String>, board: web::Data<dyn Board>) -> Answer {
+pub(super) async fn run(
+    request: HttpRequest,
+    name: web::Path<String>,
+    board: web::Data<dyn Board>,
+    operator: web::Data<dyn Operator>,
+) -> Answer {
     let query = parameters(&request, &["team"])?;
     let mut views = board.runs_named(&name).await;
     if let Some(team) = query.get("team") {
@@ -74,13 +84,31 @@ pub(super) async fn run(request: HttpRequest, name: web::Path<String>, board: we
     }
     let at = board.status().await.at;
     match views.as_slice() {
-        [view] => Ok(HttpResponse::Ok().json(wire::Run::of(view, at))),
+        [view] => {
+            let mut run = [wire::Run::of(view, at)];
+            mark_silenced(&mut run, &**operator).await;
+            Ok(HttpResponse::Ok().json(&run[0]))
+        }
         [] => Err(no_such_run(&name, query.get("team"), &**board).await),
         several => {
             let teams: Vec<String> = several.iter().map(|view| view.team.to_string()).collect();
             let detail = format!("{} teams have a run `{name}`", teams.len());
             let hint = format!("add ?team= with one of {}", teams.join(", "));
             Err(Problem::new(StatusCode::CONFLICT, detail).hint(hint).teams(teams))
+        }
+    }
+}
+
+/// Marks the runs of which a silence in force covers an alert, or any alert that may come.
+async fn mark_silenced(runs: &mut [wire::Run], operator: &dyn Operator) {
+    let now = operator.now();
+    // An engine that is being built anew silences nobody yet.
+    let silences = operator.silences().await.unwrap_or_default();
+    for silence in silences.iter().filter(|silence| silence.is_active(now)) {
+        for run in runs.iter_mut().filter(|run| !run.silenced) {
+            let covers = |check: &str| silence.matcher.covers(&run.team, &run.run, check, &run.labels);
+            let (any, whole) = (run.alerts.iter().any(|alert| covers(&alert.check)), silence.matcher.check.is_none());
+            run.silenced = any || whole && covers("");
         }
     }
 }

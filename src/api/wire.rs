@@ -6,6 +6,7 @@
 
 mod convert;
 mod incident;
+mod operate;
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,8 @@ use runwatch_plugin::{Health, OomEvidence, RunState, Subject};
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::convert::millis;
-pub use self::incident::{Deliveries, Incident, IncidentAndStory, Incidents};
+pub use self::incident::{Acknowledged, Deliveries, Incident, IncidentAndStory, Incidents, Snoozed, Told};
+pub use self::operate::{AcknowledgeAsk, Answer, Made, Matchers, Silence, SilenceAsk, Silences, SnoozeAsk, Widening};
 
 /// The answer to a body of which something was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,6 +223,12 @@ pub struct Run {
     pub incident: Option<Incident>,
     /// Whether nobody is told of it.
     pub unrouted: bool,
+    /// Whether a silence in force covers it, or any of its alerts.
+    #[serde(default)]
+    pub silenced: bool,
+    /// What false alarms taught of it; null where nobody told of one.
+    #[serde(default)]
+    pub widening: Option<Widening>,
     /// The last event; text where it was too long to keep whole.
     pub last_event: Option<serde_json::Value>,
 }

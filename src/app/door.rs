@@ -1,12 +1,13 @@
 //! The doors of an engine: the way in, and the way to look.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use runwatch_plugin::Receipt;
 use tokio::sync::{Notify, Semaphore};
 
@@ -14,17 +15,24 @@ use super::Parts;
 use crate::actors::outlet::Outlet;
 use crate::actors::pulse::Pulse;
 use crate::clock::Clock;
+use crate::domain::command::{Command, Done};
 use crate::domain::event::{EventBatch, Meaning};
 use crate::domain::following::FileMark;
 use crate::domain::incident::Incident;
 use crate::domain::ledger::{Ledger, LedgerQuery};
 use crate::domain::names::Name;
+use crate::domain::silence::Silence;
 use crate::domain::status::{RunView, StatusView};
 use crate::domain::team::SinkKey;
+use crate::domain::widening::{FalseAlarm, Forget};
 use crate::limits::{BATCHES_IN_FLIGHT_MAX, SCHEDULER_LATE, SELF_ANSWER_TIMEOUT};
-use crate::messages::{GetMark, GetRuns, GetStatus, IngestBatch, Ping, PromiseName, ReleaseName, TestSink};
+use crate::messages::{
+    ForgetWidening, GetMark, GetRuns, GetSilences, GetStatus, IngestBatch, Operate, Ping, PromiseName, ReleaseName,
+    TestSink, Widen,
+};
 use crate::ports::{
-    Board, IncidentQuery, Intake, IntakeError, Journal, JournalError, NotReady, Origin, SinkTestError, Taken,
+    Board, IncidentQuery, Intake, IntakeError, Journal, JournalError, NotReady, OperateError, Operator, Origin,
+    SinkTestError, Taken,
 };
 use crate::sources::socket::Senders;
 
@@ -40,6 +48,8 @@ pub struct Door {
     lives: AtomicU64,
     stopping: AtomicBool,
     pub(super) pulse: Arc<Pulse>,
+    /// The last silence's number: the microsecond in which it was made, or one more.
+    last_silence: AtomicI64,
 }
 
 /// The stages that the outside talks to.
@@ -53,6 +63,10 @@ pub(super) struct Outlets {
     pub(super) marks: Outlet<GetMark>,
     pub(super) pings: Arc<Vec<(String, Outlet<Ping>)>>,
     pub(super) sinks: Arc<BTreeMap<SinkKey, Outlet<TestSink>>>,
+    pub(super) commands: Outlet<Operate>,
+    pub(super) silences: Outlet<GetSilences>,
+    pub(super) widen: Outlet<Widen>,
+    pub(super) forget: Outlet<ForgetWidening>,
 }
 
 /// Deliveries of one sink that are not settled.
@@ -80,6 +94,7 @@ impl Door {
             lives: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             pulse,
+            last_silence: AtomicI64::new(0),
         }
     }
 
@@ -145,6 +160,12 @@ impl Door {
             Ok(()) => Vec::new(),
             Err(_) => self.undelivered().await,
         }
+    }
+
+    /// What a person says of an incident's run, while the incident is open.
+    async fn false_alarm(&self, incident: &str, by: &str) -> Option<FalseAlarm> {
+        let known = self.journal.incident(incident).await.ok()??;
+        Some(FalseAlarm { run: known.run, incident: known.id, by: by.to_owned() })
     }
 
     async fn undelivered(&self) -> Vec<Undelivered> {
@@ -235,6 +256,10 @@ impl Board for Door {
         }
     }
 
+    async fn incident(&self, id: &str) -> Result<Option<Incident>, JournalError> {
+        self.journal.incident(id).await
+    }
+
     async fn kept_mark(&self, run: &Name, path: &Arc<str>) -> Result<Option<FileMark>, IntakeError> {
         let Some(outlets) = self.outlets() else { return Err(IntakeError::Closed) };
         let asked = GetMark { run: run.clone(), path: path.clone() };
@@ -243,5 +268,48 @@ impl Board for Door {
 
     fn life(&self) -> u64 {
         self.lives.load(Ordering::Acquire)
+    }
+}
+
+#[async_trait]
+impl Operator for Door {
+    async fn operate(&self, command: Command) -> Result<Done, OperateError> {
+        let outlets = self.outlets().ok_or(OperateError::Closed)?;
+        let false_alarm = match &command {
+            Command::Acknowledge { incident, by, false_alarm: true } => self.false_alarm(incident, by).await,
+            _ => None,
+        };
+        let answer = outlets.commands.hand_over(Operate(command)).await.map_err(|_| OperateError::Closed)?;
+        let Done { mut said } = answer?;
+        // Acknowledged first: what the wider bound makes well closes the incident, and then there is
+        // nothing left to acknowledge.
+        if let Some(alarm) = false_alarm {
+            let widened = outlets.widen.hand_over(Widen(alarm)).await.map_err(|_| OperateError::Closed)?;
+            said = format!("{said}; {}", widened.map_or_else(|error| error.to_string(), |done| done.said));
+        }
+        Ok(Done { said })
+    }
+
+    async fn forget_widening(&self, forget: Forget, by: String) -> Result<Done, OperateError> {
+        let outlets = self.outlets().ok_or(OperateError::Closed)?;
+        let answer = outlets.forget.hand_over(ForgetWidening { forget, by }).await;
+        Ok(answer.map_err(|_| OperateError::Closed)??)
+    }
+
+    async fn silences(&self) -> Result<Vec<Silence>, OperateError> {
+        let outlets = self.outlets().ok_or(OperateError::Closed)?;
+        outlets.silences.hand_over(GetSilences).await.map_err(|_| OperateError::Closed)
+    }
+
+    fn silence_id(&self) -> String {
+        // Times are never handed out twice, so neither are ids, in this life of the engine or another.
+        let now = self.clock.now().utc.as_microsecond();
+        let next = |last: i64| Some(now.max(last + 1));
+        let last = self.last_silence.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).unwrap_or(now);
+        format!("s{:x}", now.max(last + 1))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now().utc
     }
 }

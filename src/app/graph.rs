@@ -81,6 +81,10 @@ impl Graph {
             marks: Outlet::to(&aggregator.addr),
             pings: Arc::new(pings(engine, &sinks)),
             sinks: Arc::new(sinks.iter().map(|(key, seat, _)| (key.clone(), Outlet::to(&seat.addr))).collect()),
+            commands: Outlet::to(&router.addr),
+            widen: Outlet::to(&evaluator.addr),
+            forget: Outlet::to(&evaluator.addr),
+            silences: Outlet::to(&router.addr),
         };
         let mut drains: Vec<(&'static str, Outlet<Drain>)> = vec![
             ("ingestor", Outlet::to(&ingestor.addr)),
@@ -183,6 +187,7 @@ impl Machines {
             recovered.name.clone(),
             recovered.last_incident,
         );
+        health.take_up_widenings(recovered.widenings.iter().cloned());
         let (mut first, mut unrouted) = (HealthEffects::default(), BTreeSet::new());
         for run in &recovered.runs {
             let Some(facts) = run.facts.as_ref() else { continue };

@@ -212,7 +212,10 @@ impl Hosted {
         let api = match plan.listen {
             Some(listen) => {
                 let config = ApiConfig { listen, insecure: plan.config.engine.insecure, workers: 1, grace: API_GRACE };
-                Some(ApiServer::bind(&config, door.clone(), door.clone(), info).map_err(HostError::of_api)?)
+                Some(
+                    ApiServer::bind(&config, door.clone(), door.clone(), door.clone(), info)
+                        .map_err(HostError::of_api)?,
+                )
             }
             None => None,
         };

@@ -10,6 +10,7 @@ use crate::client::{Client, ClientError, EngineTarget};
 
 use super::members;
 use super::paint::{self, BOLD, DIM, PLAIN, Table, clean, line, styled};
+use super::people::me;
 use super::status::{age, envs, no_answer, process, steps, subject, thread_row, time};
 
 /// The arguments of `runwatch explain`.
@@ -21,6 +22,9 @@ pub struct ExplainArgs {
     /// Its team, where several have a run of this name.
     #[arg(long, value_name = "TEAM")]
     pub team: Option<String>,
+    /// Forget what false alarms taught of the run first: the bounds that were declared hold again.
+    #[arg(long)]
+    pub forget_widening: bool,
 }
 
 /// Asks the engine and explains. 1 where there is no engine or no such run.
@@ -39,6 +43,10 @@ pub async fn run(args: ExplainArgs, target: EngineTarget) -> anyhow::Result<Exit
 
 pub(super) async fn answer(args: &ExplainArgs, target: &EngineTarget) -> Result<String, ClientError> {
     let client = Client::find(target).await?;
+    if args.forget_widening {
+        let answer = client.forget_widening(&args.run, args.team.as_deref(), &me()).await?;
+        paint::say(&clean(&answer.said));
+    }
     Ok(explanation(&client.run(&args.run, args.team.as_deref()).await?))
 }
 
@@ -68,6 +76,9 @@ fn why(run: &wire::Run) -> Table {
     for alert in &run.alerts {
         let words = format!("{}: {}, since {}", subject(alert), clean(&alert.reason), time(alert.since));
         table.row(vec![(paint::of_health(alert.health), format!("{} {words}", alert.health))]);
+    }
+    if let Some(widening) = &run.widening {
+        table.row(vec![(PLAIN, format!("false alarms: {}", false_alarms(widening)))]);
     }
     if let Some(incident) = &run.incident {
         let words = format!("incident {}: {}", clean(&incident.id), clean(&incident.summary));
@@ -152,9 +163,28 @@ fn bounds(run: &wire::Run) -> Table {
         );
     }
     if let Some(startup_s) = fresh.startup_s {
-        bound("startup", startup_s, "until the first event of the attempt: critical", "telemetry was promised");
+        let source = startup_source(run, startup_s);
+        bound("startup", startup_s, "until the first event of the attempt: critical", &source);
     }
     table
+}
+
+/// Why there is a deadline of the first event, and who set it last.
+fn startup_source(run: &wire::Run, startup_s: f64) -> String {
+    let widened = run.widening.as_ref().filter(|widening| widening.startup_s == Some(startup_s));
+    match widened.and_then(|widening| widening.startup_was_s) {
+        Some(was_s) => {
+            let was = Duration::try_from_secs_f64(was_s).map_or("–".to_owned(), format_duration);
+            format!("telemetry was promised; widened after a false alarm, was {was}")
+        }
+        None => "telemetry was promised".to_owned(),
+    }
+}
+
+/// `2 told of, the last by anna@gpu-3 at ...`.
+fn false_alarms(widening: &wire::Widening) -> String {
+    let (count, by, at) = (widening.false_alarms, clean(&widening.by), time(widening.at));
+    format!("{count} told of, the last by {by} at {at}")
 }
 
 fn watched(run: &wire::Run) -> Table {

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+pub mod ack;
 pub mod attach;
 pub mod check;
 pub mod demo;
@@ -10,10 +11,13 @@ pub mod followed;
 mod members;
 pub mod outbox;
 mod paint;
+mod people;
 pub mod report;
 pub mod run;
 pub mod serve;
+pub mod silence;
 pub mod sinks;
+pub mod snooze;
 pub mod status;
 pub mod tail;
 #[cfg(test)]
@@ -92,6 +96,27 @@ enum Command {
         #[command(flatten)]
         asked: Asked,
     },
+    /// Take an incident over: no reminder and no escalation any more, and a fatal one closes
+    Ack {
+        #[command(flatten)]
+        args: ack::AckArgs,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Have an incident not told again for a while
+    Snooze {
+        #[command(flatten)]
+        args: snooze::SnoozeArgs,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Hold what is told of some runs or checks for a while
+    Silence {
+        #[command(flatten)]
+        args: silence::SilenceArgs,
+        #[command(flatten)]
+        asked: Asked,
+    },
     /// Say all that is wrong with a configuration
     Check(check::CheckArgs),
     /// List or test the sinks
@@ -118,14 +143,11 @@ pub fn main() -> ExitCode {
         Command::Run(args) => embedded::run(args, config, &env, cli.detached),
         Command::Attach(args) => attach::run(args, config, &env),
         Command::Tail(args) => tail::run(&args, config, &env),
-        Command::Status { args, asked } => match target(asked.url, config, &env) {
-            Some(target) => words::block_on(status::run(args, target)),
-            None => ExitCode::FAILURE,
-        },
-        Command::Explain { args, asked } => match target(asked.url, config, &env) {
-            Some(target) => words::block_on(explain::run(args, target)),
-            None => ExitCode::FAILURE,
-        },
+        Command::Status { args, asked } => ask(asked, config, &env, |target| status::run(args, target)),
+        Command::Explain { args, asked } => ask(asked, config, &env, |target| explain::run(args, target)),
+        Command::Ack { args, asked } => ask(asked, config, &env, |target| ack::run(args, target)),
+        Command::Snooze { args, asked } => ask(asked, config, &env, |target| snooze::run(args, target)),
+        Command::Silence { args, asked } => ask(asked, config, &env, |target| silence::run(args, target)),
         Command::Why { args, asked } => match words::configuration(config, &env, false) {
             Some(settings) => {
                 let target = EngineTarget { url: asked.url, socket: settings.engine.socket };
@@ -149,8 +171,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The engine that is meant: by URL, else by the socket of the configuration.
-fn target(url: Option<String>, config: Option<&Path>, env: &Environment) -> Option<EngineTarget> {
-    let settings = words::configuration(config, env, false)?;
-    Some(EngineTarget { url, socket: settings.engine.socket })
+/// Carries out a command that asks an engine: the one that is meant by URL, else by the socket of the
+/// configuration.
+fn ask<A: Future<Output = anyhow::Result<ExitCode>>>(
+    asked: Asked,
+    config: Option<&Path>,
+    env: &Environment,
+    command: impl FnOnce(EngineTarget) -> A,
+) -> ExitCode {
+    match words::configuration(config, env, false) {
+        Some(settings) => words::block_on(command(EngineTarget { url: asked.url, socket: settings.engine.socket })),
+        None => ExitCode::FAILURE,
+    }
 }

@@ -9,6 +9,7 @@ use crate::client::{Client, ClientError, EngineTarget};
 
 use super::members;
 use super::paint::{self, BOLD, DIM, PLAIN, RED, Table, YELLOW, clean, line, styled};
+use super::silence;
 
 /// Environments that are not well, listed one by one; the rest is counted.
 const ENVS_LISTED_MAX: usize = 20;
@@ -59,8 +60,9 @@ pub(super) async fn answer(args: &StatusArgs, target: &EngineTarget) -> Result<S
     }
     let status = client.status().await?;
     let runs = client.runs(team, None).await?.runs;
+    let silences = client.silences().await?.silences;
     if args.json {
-        let all = json!({"at": status.at, "engine": status.engine, "sinks": status.sinks, "runs": runs});
+        let all = json!({"at": status.at, "engine": status.engine, "sinks": status.sinks, "runs": runs, "silences": silences});
         return Ok(format!("{all}\n"));
     }
     if let Some(why) = &status.engine.not_ready {
@@ -69,7 +71,13 @@ pub(super) async fn answer(args: &StatusArgs, target: &EngineTarget) -> Result<S
     if runs.is_empty() {
         paint::say("no runs yet: start one with `runwatch run -- CMD`");
     }
-    Ok(table(&runs))
+    let mut text = table(&runs);
+    let active: Vec<_> = silences.into_iter().filter(|silence| silence.state == "active").collect();
+    if !active.is_empty() {
+        text.push('\n');
+        text.push_str(&silence::table(&active, status.at).text(0));
+    }
+    Ok(text)
 }
 
 fn table(runs: &[wire::Run]) -> String {
@@ -107,7 +115,12 @@ fn table(runs: &[wire::Run]) -> String {
             (PLAIN, steps(run)),
             if envs.ok + envs.warn + envs.bad == 0 { (DIM, "–".to_owned()) } else { (style, counts(&envs)) },
             threads(run),
-            (PLAIN, run.incident.as_ref().map_or("–".to_owned(), |incident| clean(&incident.id))),
+            (
+                PLAIN,
+                run.incident
+                    .as_ref()
+                    .map_or("–".to_owned(), |incident| clean(&(incident.id.clone() + &silence::marks(run)))),
+            ),
         ]);
     }
     table.text(0)
@@ -262,7 +275,13 @@ fn facts(run: &wire::Run) -> Table {
     if let Some(incident) = &run.incident {
         fact(
             "incident",
-            format!("{} since {}: {}", clean(&incident.id), time(incident.opened_at), clean(&incident.summary)),
+            format!(
+                "{} since {}{}: {}",
+                clean(&incident.id),
+                time(incident.opened_at),
+                clean(&silence::marks(run)),
+                clean(&incident.summary)
+            ),
         );
     }
     facts

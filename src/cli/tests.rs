@@ -16,7 +16,7 @@ use crate::client::{Client, ClientError, EngineTarget, hello};
 use crate::domain::freshness::FreshnessStatus;
 use crate::domain::liveness::{DeathCause, Exit, Liveness};
 use crate::domain::status::{RunView, StatusView};
-use crate::sources::fakes::{FakeBoard, FakeIntake, at, freshness, quiet_run, troubled_run, view};
+use crate::sources::fakes::{FakeBoard, FakeIntake, FakeOperator, at, freshness, quiet_run, troubled_run, view};
 use crate::sources::socket::{HelloInfo, SocketServer};
 
 struct Engine {
@@ -29,6 +29,7 @@ struct Engine {
 fn engine(view: StatusView, has_api: bool) -> Engine {
     let folder = tempfile::tempdir().unwrap();
     let (intake, board) = (Arc::new(FakeIntake::default()), Arc::new(FakeBoard::new(view)));
+    let operator = Arc::new(FakeOperator::default());
     let config = ApiConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         insecure: false,
@@ -36,7 +37,7 @@ fn engine(view: StatusView, has_api: bool) -> Engine {
         grace: Duration::from_secs(1),
     };
     let info = EngineInfo { pid: 42, host: "here".into() };
-    let api = ApiServer::bind(&config, intake.clone(), board.clone(), info).unwrap();
+    let api = ApiServer::bind(&config, intake.clone(), board.clone(), operator, info).unwrap();
     let socket = folder.path().join("engine.sock");
     let info = HelloInfo { version: "0.1.0", pid: 42, url: has_api.then(|| api.url()), host: "here".into() };
     let server = SocketServer::bind(&socket, intake, board, info).unwrap();
@@ -71,7 +72,7 @@ async fn shown(engine: &Engine, run: Option<&str>, json: bool) -> String {
 }
 
 async fn explained(engine: &Engine, run: &str) -> String {
-    let args = explain::ExplainArgs { run: run.to_owned(), team: None };
+    let args = explain::ExplainArgs { run: run.to_owned(), team: None, forget_widening: false };
     anstream::adapter::strip_str(&explain::answer(&args, &engine.target).await.unwrap()).to_string()
 }
 

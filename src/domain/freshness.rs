@@ -1,8 +1,9 @@
 //! Freshness: bounds on the age of the last event, and the words for it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use runwatch_plugin::Health;
+use runwatch_plugin::{Health, format_duration};
 
 /// Bounds of the telemetry records TELE-701 and TELE-702: 2 s, 5 s, 10 s.
 pub const SLOW: Duration = Duration::from_secs(2);
@@ -37,6 +38,13 @@ pub enum BoundSource {
     File,
     /// The team's own `freshness`.
     Team,
+    /// What people said of alarms that were none.
+    Widened {
+        /// How many they were.
+        false_alarms: u32,
+        /// The critical bound before the first.
+        was: Duration,
+    },
     /// The run's `expect`.
     Expect,
     /// The command line.
@@ -141,13 +149,17 @@ impl Bounds {
 
 impl BoundSource {
     /// The source in words.
-    pub fn words(self) -> &'static str {
+    pub fn words(self) -> Cow<'static, str> {
         match self {
-            BoundSource::BuiltIn => "built-in",
-            BoundSource::File => "[freshness]",
-            BoundSource::Team => "team",
-            BoundSource::Expect => "the run's expect",
-            BoundSource::CommandLine => "command line",
+            BoundSource::BuiltIn => "built-in".into(),
+            BoundSource::File => "[freshness]".into(),
+            BoundSource::Team => "team".into(),
+            BoundSource::Widened { false_alarms, was } => {
+                let alarms = if false_alarms == 1 { "alarm" } else { "alarms" };
+                format!("widened after {false_alarms} false {alarms}, was {}", format_duration(was)).into()
+            }
+            BoundSource::Expect => "the run's expect".into(),
+            BoundSource::CommandLine => "command line".into(),
         }
     }
 }

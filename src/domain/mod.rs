@@ -39,6 +39,7 @@ pub mod team;
 pub mod template;
 pub mod time;
 pub mod watching;
+pub mod widening;
 
 #[cfg(test)]
 mod tests;

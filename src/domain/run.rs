@@ -13,6 +13,7 @@ use super::freshness::{Bounds, FreshnessStatus};
 use super::liveness::{Exit, Liveness, ProcessIdentity};
 use super::names::{Name, RunKey};
 use super::pace::Pace;
+use super::widening::Widening;
 
 /// What a run's attempt sent, as the Aggregator holds it: shown in status, kept in the journal.
 #[derive(Debug, Clone, PartialEq)]
@@ -175,6 +176,8 @@ pub struct RunVerdict {
     pub members: Vec<MemberVerdict>,
     /// When a member's death was told with which what follows it is still to be told.
     pub fold_since: Option<Timestamp>,
+    /// What false alarms taught of the run; the journal keeps it apart.
+    pub widening: Option<Widening>,
 }
 
 /// What we make of one member.

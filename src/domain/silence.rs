@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use globset::GlobMatcher;
+use globset::{Glob, GlobMatcher};
 use jiff::Timestamp;
 
-use super::names::Name;
+use super::names::{Name, check_name};
 use super::team::labels_match;
+use crate::limits::{LABEL_CHARS_MAX, LABELS_PER_RUN_MAX, NAME_CHARS_MAX};
 
 /// What matches is not told from `starts_at` to `ends_at`. Whoever was told before is still told the end.
 #[derive(Debug, Clone)]
@@ -46,6 +47,31 @@ impl Silence {
 }
 
 impl SilenceMatcher {
+    /// The matcher that people write as texts; a label's name stands beside the pattern of its value.
+    ///
+    /// # Errors
+    /// A pattern is none, or too long: which, and why.
+    pub fn read(
+        team: Option<&str>,
+        run: Option<&str>,
+        check: Option<&str>,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<SilenceMatcher, String> {
+        if let Some(team) = team {
+            check_name("team", team, NAME_CHARS_MAX).map_err(|error| error.to_string())?;
+        }
+        if labels.len() > LABELS_PER_RUN_MAX {
+            return Err(format!("a run has at most {LABELS_PER_RUN_MAX} labels, and {} are asked for", labels.len()));
+        }
+        let label = |(key, value): (&String, &String)| Ok((key.clone(), pattern(&format!("label {key}"), value)?));
+        Ok(SilenceMatcher {
+            team: team.map(Name::from),
+            run: run.map(|text| pattern("run", text)).transpose()?,
+            check: check.map(|text| pattern("check", text)).transpose()?,
+            labels: labels.iter().map(label).collect::<Result<_, String>>()?,
+        })
+    }
+
     /// Whether nothing is given.
     pub fn is_empty(&self) -> bool {
         self.team.is_none() && self.run.is_none() && self.check.is_none() && self.labels.is_empty()
@@ -59,4 +85,13 @@ impl SilenceMatcher {
             && self.check.as_ref().is_none_or(|glob| glob.is_match(check))
             && labels_match(&self.labels, labels)
     }
+}
+
+fn pattern(what: &str, text: &str) -> Result<GlobMatcher, String> {
+    if text.is_empty() || text.chars().count() > LABEL_CHARS_MAX {
+        return Err(format!("the pattern of {what} is empty or longer than {LABEL_CHARS_MAX} characters"));
+    }
+    let glob =
+        Glob::new(text).map_err(|error| format!("the pattern of {what}, `{text}`, is none: {}", error.kind()))?;
+    Ok(glob.compile_matcher())
 }

@@ -17,6 +17,7 @@ use super::names::{Name, RunId, RunKey};
 use super::pace;
 use super::run::{Member, MemberVerdict, RunFacts, RunVerdict, ThreadVerdict};
 use super::time::Now;
+use super::widening::Widening;
 
 /// The engine and all it watches, at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,6 +116,8 @@ pub struct RunView {
     pub incident: Option<Incident>,
     /// Whether nobody is told of it.
     pub unrouted: bool,
+    /// What false alarms taught of it.
+    pub widening: Option<Widening>,
     /// The last event as JSON.
     pub last_event: Option<String>,
 }
@@ -346,6 +349,7 @@ fn run_view(facts: RunFacts, verdict: RunVerdict, incident: Option<Incident>, un
         alerts: verdict.alerts,
         incident,
         unrouted,
+        widening: verdict.widening,
         last_event: facts.last_event,
     }
 }

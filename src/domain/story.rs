@@ -273,7 +273,7 @@ impl StoryBounds {
             stale_s: verdict.bounds.stale.as_secs_f64(),
             disconnected_s: verdict.bounds.disconnected.as_secs_f64(),
             startup_s: verdict.startup.map(|span| span.as_secs_f64()),
-            source: verdict.bounds.source.words().to_owned(),
+            source: verdict.bounds.source.words().into_owned(),
         }
     }
 }

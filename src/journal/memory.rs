@@ -21,7 +21,10 @@ use crate::domain::names::{Name, RunKey};
 use crate::domain::run::{RunFacts, RunVerdict};
 use crate::domain::silence::Silence;
 use crate::domain::team::SinkKey;
-use crate::limits::{INCIDENTS_LISTED_MAX, JOURNAL_PRUNE_COMMITS, JOURNAL_ROWS_MAX, OUTBOX_HELD_PER_SINK_MAX};
+use crate::domain::widening::Widening;
+use crate::limits::{
+    INCIDENTS_LISTED_MAX, JOURNAL_PRUNE_COMMITS, JOURNAL_ROWS_MAX, OUTBOX_HELD_PER_SINK_MAX, SILENCE_LISTED,
+};
 use crate::ports::{Entry, IncidentQuery, Journal, JournalError, Recovered, RecoveredRun};
 
 /// A journal that lives as long as the value.
@@ -69,6 +72,7 @@ struct State {
     runs: BTreeMap<RunKey, BTreeMap<u32, Attempt>>,
     notes: Vec<Note>,
     silences: Vec<Silence>,
+    widenings: BTreeMap<RunKey, Widening>,
     reports: BTreeMap<Name, Timestamp>,
     last_incident: u64,
     last_written_us: Option<i64>,
@@ -195,6 +199,11 @@ impl Journal for MemoryJournal {
         Ok(self.state().ledger(&query))
     }
 
+    async fn incident(&self, id: &str) -> Result<Option<Incident>, JournalError> {
+        let state = self.state();
+        Ok(state.incident_seq.get(id).and_then(|seq| state.incidents.get(seq)).cloned())
+    }
+
     async fn pending(&self) -> Result<u64, JournalError> {
         Ok(self.state().open.values().map(|open| open.len() as u64).sum())
     }
@@ -215,6 +224,7 @@ impl State {
             verdicts,
             notes,
             silences,
+            widenings,
             reports,
             alive: _,
         } = entry;
@@ -240,6 +250,12 @@ impl State {
             attempt.verdict = Some(verdict);
         }
         self.notes.extend(notes);
+        for (run, widening) in widenings {
+            match widening {
+                Some(widening) => self.widenings.insert(run, widening),
+                None => self.widenings.remove(&run),
+            };
+        }
         for silence in silences {
             match self.silences.iter_mut().find(|known| known.id == silence.id) {
                 Some(known) => *known = silence,
@@ -318,11 +334,14 @@ impl State {
             found
         };
         let deliveries = of(false, outbox_per_sink).into_iter().chain(of(true, OUTBOX_HELD_PER_SINK_MAX));
-        let lasts = |one: &&Silence| self.last_written_us.is_none_or(|us| one.ends_at.as_microsecond() > us);
+        let day_us = i64::try_from(SILENCE_LISTED.as_micros()).unwrap_or(i64::MAX);
+        let since_us = self.last_written_us.map_or(i64::MIN, |us| us.saturating_sub(day_us));
+        let lasts = |one: &&Silence| one.ends_at.as_microsecond() > since_us;
         let run = |run: &Attempt| RecoveredRun { facts: run.facts.clone(), verdict: run.verdict.clone() };
         Recovered {
             runs: runs.into_iter().map(run).collect(),
             silences: self.silences.iter().filter(lasts).cloned().collect(),
+            widenings: self.widenings.values().cloned().collect(),
             reports: self.reports.iter().map(|(team, until)| (team.clone(), *until)).collect(),
             incidents: incidents.into_iter().map(|(_, incident)| incident.clone()).collect(),
             deliveries: deliveries.map(|(_, delivery)| delivery.clone()).collect(),

@@ -11,7 +11,8 @@ use crate::domain::delivery::Delivery;
 use crate::domain::incident::Incident;
 use crate::domain::names::Name;
 use crate::domain::silence::Silence;
-use crate::limits::{INCIDENTS_LISTED_MAX, OUTBOX_HELD_PER_SINK_MAX};
+use crate::domain::widening::Widening;
+use crate::limits::{INCIDENTS_LISTED_MAX, OUTBOX_HELD_PER_SINK_MAX, SILENCE_LISTED};
 use crate::ports::{IncidentQuery, Recovered, RecoveredRun};
 use jiff::Timestamp;
 
@@ -30,6 +31,7 @@ pub(super) fn recover(db: &mut Connection, outbox_per_sink: usize) -> rusqlite::
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })?;
     let found = Recovered {
+        widenings: widenings(&tx, &mut asides)?,
         silences: silences(&tx, last_written_us, &mut asides)?,
         reports: reports(&tx)?,
         runs: runs(&tx, &mut asides)?,
@@ -73,6 +75,18 @@ pub(super) fn incidents(db: &Connection, query: IncidentQuery) -> rusqlite::Resu
     {
         found.extend(incident(row, &mut asides)?);
     }
+    Ok(Found { found, asides })
+}
+
+/// See [`crate::ports::Journal::incident`].
+pub(super) fn incident_of_id(db: &Connection, wanted: &str) -> rusqlite::Result<Found<Option<Incident>>> {
+    let mut asides = Vec::new();
+    let mut statement = db.prepare_cached("SELECT seq, id, body FROM incidents WHERE id = ?1")?;
+    let mut rows = statement.query([wanted])?;
+    let found = match rows.next()? {
+        Some(row) => incident(row, &mut asides)?,
+        None => None,
+    };
     Ok(Found { found, asides })
 }
 
@@ -138,10 +152,11 @@ fn open_incidents(db: &Connection, asides: &mut Vec<Aside>) -> rusqlite::Result<
     Ok(found)
 }
 
-/// Silences that have not ended by the newest time in the journal, oldest first.
+/// Silences that had not ended a day before the newest time in the journal, oldest first.
 fn silences(db: &Connection, newest_us: Option<i64>, asides: &mut Vec<Aside>) -> rusqlite::Result<Vec<Silence>> {
     let mut statement = db.prepare("SELECT seq, id, body FROM silences WHERE ends_us > ?1 ORDER BY seq")?;
-    let mut rows = statement.query([newest_us.unwrap_or(i64::MIN)])?;
+    let day_us = i64::try_from(SILENCE_LISTED.as_micros()).unwrap_or(i64::MAX);
+    let mut rows = statement.query([newest_us.map_or(i64::MIN, |newest_us| newest_us.saturating_sub(day_us))])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let body = bytes(row, 2)?.unwrap_or_default();
@@ -149,6 +164,23 @@ fn silences(db: &Connection, newest_us: Option<i64>, asides: &mut Vec<Aside>) ->
             Ok(silence) => found.push(silence),
             Err(Bad(why)) => {
                 let (what, table, seq) = ("silence", Table::Silences, row.get(0)?);
+                asides.push(Aside { what, table, seq, key: id(row)?, why, body, envs: None });
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn widenings(db: &Connection, asides: &mut Vec<Aside>) -> rusqlite::Result<Vec<Widening>> {
+    let mut statement = db.prepare("SELECT seq, team || '/' || run, body FROM widenings ORDER BY team, run")?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let body = bytes(row, 2)?.unwrap_or_default();
+        match rows::read_widening(&body) {
+            Ok(widening) => found.push(widening),
+            Err(Bad(why)) => {
+                let (what, table, seq) = ("widening", Table::Widenings, row.get(0)?);
                 asides.push(Aside { what, table, seq, key: id(row)?, why, body, envs: None });
             }
         }

@@ -12,6 +12,7 @@ use crate::domain::ledger::Note;
 use crate::domain::names::RunKey;
 use crate::domain::run::{RunFacts, RunVerdict};
 use crate::domain::silence::Silence;
+use crate::domain::widening::Widening;
 use crate::ports::Entry;
 
 /// Why an entry was not written.
@@ -58,6 +59,9 @@ pub(super) fn apply(tx: &Transaction<'_>, entry: &Entry) -> Result<(), Failure> 
     }
     for silence in &entry.silences {
         upsert_silence(tx, silence)?;
+    }
+    for (run, widening) in &entry.widenings {
+        put_widening(tx, run, widening.as_ref())?;
     }
     for (team, until) in &entry.reports {
         upsert_report(tx, team, *until)?;
@@ -201,6 +205,21 @@ fn upsert_silence(tx: &Transaction<'_>, silence: &Silence) -> Result<(), Failure
          ON CONFLICT (id) DO UPDATE SET ends_us = excluded.ends_us, body = excluded.body",
     )?
     .execute(params![silence.id, silence.ends_at.as_microsecond(), body])?;
+    Ok(())
+}
+
+fn put_widening(tx: &Transaction<'_>, run: &RunKey, widening: Option<&Widening>) -> Result<(), Failure> {
+    let Some(widening) = widening else {
+        tx.prepare_cached("DELETE FROM widenings WHERE team = ?1 AND run = ?2")?
+            .execute(params![&*run.team, &*run.name])?;
+        return Ok(());
+    };
+    let body = rows::write_widening(widening)?;
+    tx.prepare_cached(
+        "INSERT INTO widenings (team, run, body) VALUES (?1, ?2, ?3)
+         ON CONFLICT (team, run) DO UPDATE SET body = excluded.body",
+    )?
+    .execute(params![&*run.team, &*run.name, body])?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(super) const APPLICATION_ID: i32 = 0x5257_4a31;
 
 /// Each version's SQL, from the one before it. Only ever appended to.
-const MIGRATIONS: &[&str] = &[V1, V2, V3];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
 
 /// The newest version known here.
 pub(super) const KNOWN: u32 = MIGRATIONS.len() as u32;
@@ -197,6 +197,17 @@ CREATE INDEX incidents_run ON incidents (run, opened_us);
 ";
 /// Whether the last life of the engine ended because it was told to.
 const V3: &str = "ALTER TABLE meta ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0";
+
+/// What false alarms taught, by run.
+const V4: &str = "
+CREATE TABLE widenings (
+    seq  INTEGER PRIMARY KEY,
+    team TEXT NOT NULL,
+    run  TEXT NOT NULL,
+    body TEXT NOT NULL,
+    UNIQUE (team, run)
+) STRICT;
+";
 
 /// The version a file has; 0 for a new one.
 pub(super) fn version(db: &Connection) -> rusqlite::Result<u32> {

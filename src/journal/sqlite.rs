@@ -151,6 +151,12 @@ impl Journal for SqliteJournal {
         self.ask(move |db| super::ledger::ledger(db, &query)).await
     }
 
+    async fn incident(&self, id: &str) -> Result<Option<Incident>, JournalError> {
+        let id = id.to_owned();
+        let found = self.ask(move |db| read::incident_of_id(db, &id)).await?;
+        Ok(self.sound(found).await.0)
+    }
+
     async fn pending(&self) -> Result<u64, JournalError> {
         self.ask(|db| read::pending(db)).await
     }

@@ -150,8 +150,19 @@ enum Abort {
 }
 
 fn size(entry: &Entry) -> usize {
-    let Entry { transitions, incidents, deliveries, settlements, facts, verdicts, notes, silences, reports, alive: _ } =
-        entry;
+    let Entry {
+        transitions,
+        incidents,
+        deliveries,
+        settlements,
+        facts,
+        verdicts,
+        notes,
+        silences,
+        widenings,
+        reports,
+        alive: _,
+    } = entry;
     transitions.len()
         + incidents.len()
         + deliveries.len()
@@ -160,6 +171,7 @@ fn size(entry: &Entry) -> usize {
         + verdicts.len()
         + notes.len()
         + silences.len()
+        + widenings.len()
         + reports.len()
 }
 
@@ -182,6 +194,7 @@ pub(super) enum Table {
     Facts,
     Verdicts,
     Silences,
+    Widenings,
 }
 
 /// Moves unreadable rows out of the way, unless they were written anew since.
@@ -192,6 +205,7 @@ pub(super) fn set_aside(db: &mut Connection, asides: &[Aside]) -> rusqlite::Resu
             Table::Incidents => "DELETE FROM incidents WHERE seq = ?1 AND CAST(body AS BLOB) = ?2 AND ?3 IS NULL",
             Table::Outbox => "DELETE FROM outbox WHERE seq = ?1 AND CAST(body AS BLOB) = ?2 AND ?3 IS NULL",
             Table::Silences => "DELETE FROM silences WHERE seq = ?1 AND CAST(body AS BLOB) = ?2 AND ?3 IS NULL",
+            Table::Widenings => "DELETE FROM widenings WHERE seq = ?1 AND CAST(body AS BLOB) = ?2 AND ?3 IS NULL",
             Table::Facts => "DELETE FROM run_facts WHERE seq = ?1 AND CAST(body AS BLOB) = ?2 AND envs IS ?3",
             Table::Verdicts => "DELETE FROM run_verdicts WHERE seq = ?1 AND CAST(body AS BLOB) = ?2 AND ?3 IS NULL",
         };

@@ -1,5 +1,7 @@
 //! An engine to test the edges against: it takes what it is told to take and shows what it is given.
 
+mod operator;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +22,10 @@ use crate::domain::liveness::{DeathCause, Liveness, UnknownWhy};
 use crate::domain::names::{Name, RunKey};
 use crate::domain::run::{Member, ThreadVerdict};
 use crate::domain::status::{EngineView, EnvView, FreshnessView, GroupView, RunView, SeriesView, SinkView, StatusView};
+use crate::domain::widening::{Widened, Widening};
 use crate::ports::{Board, IncidentQuery, Intake, IntakeError, JournalError, Origin, SinkTestError, Taken};
+
+pub(crate) use operator::FakeOperator;
 
 /// Recordings of real telemetry, where a machine has some; `test` is named as skipped where it has none.
 pub(crate) fn recordings(test: &str) -> Vec<PathBuf> {
@@ -161,6 +166,10 @@ impl Board for FakeBoard {
             _ => Err(SinkTestError::Unknown(vec!["desktop".into(), "vision/slack".into()])),
         }
     }
+
+    async fn incident(&self, id: &str) -> Result<Option<Incident>, JournalError> {
+        Ok(self.incidents.lock().unwrap().clone()?.into_iter().find(|incident| incident.id == id))
+    }
 }
 
 /// 01:00 of a November night, and `s` seconds.
@@ -224,6 +233,7 @@ pub(crate) fn quiet_run(name: &str, team: &str) -> RunView {
         alerts: Vec::new(),
         incident: None,
         unrouted: true,
+        widening: None,
         last_event: None,
     }
 }
@@ -309,6 +319,19 @@ pub(crate) fn troubled_run() -> RunView {
         alerts: vec![alert.clone()],
         incident: Some(incident(alert)),
         unrouted: false,
+        widening: Some(Widening {
+            run: RunKey { team: "vision".into(), name: "ppo/cifar 10".into() },
+            false_alarms: 2,
+            stale: None,
+            startup: Some(Widened {
+                bound: Duration::from_secs(3600),
+                was: Duration::from_secs(1800),
+                false_alarms: 1,
+            }),
+            incident: "k3x9-0".to_owned(),
+            by: "anna@gpu-3".to_owned(),
+            at: at(300.0),
+        }),
         last_event: Some(r#"{"type":"EPOCH_COMPLETED","step":1200,"data":{"loss":"NaN"}}"#.to_owned()),
         ..quiet_run("ppo/cifar 10", "vision")
     }

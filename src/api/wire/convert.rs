@@ -9,14 +9,13 @@ use crate::domain::check;
 use crate::domain::delivery::SinkCondition;
 use crate::domain::event::Refused;
 use crate::domain::freshness::{Bounds, header};
-use crate::domain::incident;
 use crate::domain::liveness::{self, signal_name};
 use crate::domain::run::{self, format_runtime};
 use crate::domain::status::{self, EnvView, FreshnessView, GroupView, RunView, SeriesView, SinkView, StatusView};
 
 use super::{
     Alert, Engine, Env, EnvsSummary, Exit, Freshness, Group, Incident, Liveness, Member, Rejected, Run, Series, Sink,
-    Status, Thread,
+    Status, Thread, Widening,
 };
 
 /// A time to the millisecond: what a reader in any language can hold.
@@ -30,7 +29,7 @@ fn tenths(span: Duration) -> f64 {
 }
 
 /// A setting in seconds, to the millisecond.
-fn exact(span: Duration) -> f64 {
+pub(super) fn exact(span: Duration) -> f64 {
     (span.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
@@ -154,6 +153,8 @@ impl Run {
             alerts: view.alerts.iter().map(Alert::of).collect(),
             incident: view.incident.as_ref().map(Incident::of),
             unrouted: view.unrouted,
+            silenced: false,
+            widening: view.widening.as_ref().map(Widening::of),
             last_event: view.last_event.as_deref().map(event_of),
             liveness,
             threads,
@@ -197,7 +198,7 @@ impl Freshness {
             critical_s: exact(bounds.stale),
             disconnected_s: exact(bounds.disconnected),
             startup_s: None,
-            source: bounds.source.words().to_owned(),
+            source: bounds.source.words().into_owned(),
         }
     }
 }
@@ -323,35 +324,13 @@ impl Series {
 }
 
 impl Alert {
-    fn of(alert: &check::Alert) -> Alert {
+    pub(super) fn of(alert: &check::Alert) -> Alert {
         Alert {
             check: alert.check.to_string(),
             subject: alert.subject.clone(),
             health: alert.health,
             since: millis(alert.since),
             reason: alert.reason.clone(),
-        }
-    }
-}
-
-impl Incident {
-    pub(in crate::api) fn of(incident: &incident::Incident) -> Incident {
-        Incident {
-            id: incident.id.clone(),
-            run: incident.run.name.to_string(),
-            team: incident.run.team.to_string(),
-            attempt: incident.attempt,
-            open: incident.closed_at.is_none(),
-            opened_at: millis(incident.opened_at),
-            changed_at: millis(incident.changed_at),
-            severity: incident.severity,
-            state: incident.state,
-            summary: incident.summary.clone(),
-            alerts: incident.alerts.iter().map(Alert::of).collect(),
-            fatal: incident.fatal,
-            notifications: incident.notifications,
-            closed_at: incident.closed_at.map(millis),
-            closed_by: incident.closed_by.clone(),
         }
     }
 }

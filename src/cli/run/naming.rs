@@ -65,7 +65,7 @@ pub(super) fn launches_members(command: &[OsString]) -> bool {
 }
 
 /// The user's name: `USER`, `LOGNAME`, the password file's, or `uid1000`.
-pub(super) fn user_name(uid: u32) -> String {
+pub(in crate::cli) fn user_name(uid: u32) -> String {
     let told = ["USER", "LOGNAME"].into_iter().filter_map(|variable| std::env::var(variable).ok());
     name_of_user(told.into_iter().find(|name| !name.is_empty()), uid)
 }

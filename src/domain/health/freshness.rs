@@ -19,6 +19,7 @@ impl RunHealth {
     /// An event that refreshes freshness was received.
     pub(super) fn touch(&mut self, now: Now, timers: &mut Timers, changed: &mut Changed) {
         let first = self.last.is_none();
+        self.note_gap(self.status, now.moment.since(self.last.unwrap_or(now.moment)));
         self.last = self.last.max(Some(now.moment));
         self.promised = true;
         if let Some(since) = self.stalled_since.take() {
@@ -49,6 +50,7 @@ impl RunHealth {
     pub(super) fn touch_env(&mut self, place: u32, now: Now, timers: &mut Timers, changed: &mut Changed) {
         let Some(env) = self.envs.get(place as usize).copied() else { return };
         let index = env.slot.index();
+        self.note_gap(timers.status[index], now.moment.since(timers.last[index]));
         timers.last[index] = now.moment;
         if !self.is_judged() || self.finish.is_over(env.group) {
             return;
@@ -205,7 +207,13 @@ impl RunHealth {
         if self.lease_until.is_some_and(|until| now.moment < until) {
             return FreshnessStatus::Live;
         }
-        self.bounds.status(now.moment.since(self.counted_from(last, timers)))
+        let status = self.bounds.status(now.moment.since(self.counted_from(last, timers)));
+        if self.is_excused(last) && status == FreshnessStatus::Slow { FreshnessStatus::Live } else { status }
+    }
+
+    /// Whether a person said that this very silence is none to worry about: only the wider bound ends that.
+    fn is_excused(&self, last: Moment) -> bool {
+        self.excused.is_some_and(|excused| last <= excused)
     }
 
     fn counted_from(&self, last: Moment, timers: &Timers) -> Moment {
@@ -215,6 +223,8 @@ impl RunHealth {
 
     /// When `status` ends for something last heard of at `last`.
     pub(super) fn freshness_deadline(&self, status: FreshnessStatus, last: Moment, timers: &Timers) -> Moment {
+        let status =
+            if self.is_excused(last) && status == FreshnessStatus::Live { FreshnessStatus::Slow } else { status };
         let Some(bound) = self.bounds.end_of(status) else { return Moment::NEVER };
         let deadline = self.counted_from(last, timers) + bound;
         self.lease_until.map_or(deadline, |until| deadline.max(until)).round_up()
@@ -229,7 +239,13 @@ impl RunHealth {
         format!("{word} = {}, {}", secs(bound), self.bounds.source.words())
     }
 
-    fn freshness_transition(&mut self, from: FreshnessStatus, now: Now, reason: String, changed: &mut Changed) {
+    pub(super) fn freshness_transition(
+        &mut self,
+        from: FreshnessStatus,
+        now: Now,
+        reason: String,
+        changed: &mut Changed,
+    ) {
         let since = self.last.map_or(now.utc, |last| now.utc_of(last));
         let transition = Transition {
             check: CheckKind::Freshness,

@@ -1,5 +1,7 @@
 //! Freshness of members: each by what it sends itself, once there are several to compare.
 
+use std::time::Duration;
+
 use runwatch_plugin::Health;
 
 use super::freshness::secs;
@@ -15,11 +17,12 @@ impl RunHealth {
     pub(super) fn touch_member(&mut self, heard: MemberHeard, now: Now, timers: &mut Timers, changed: &mut Changed) {
         let Some(member) = self.members.list.get_mut(heard.place as usize) else { return };
         let begins = heard.telemetry && !member.spoke;
-        let from = member.status;
+        let (from, before) = (member.status, member.last);
         member.spoke |= heard.telemetry;
         member.last = Some(now.moment);
         member.status = FreshnessStatus::Live;
         let slot = member.slot;
+        self.note_gap(from, before.map_or(Duration::ZERO, |before| now.moment.since(before)));
         if begins || from != FreshnessStatus::Live {
             self.recount(Some(heard.place));
         }
@@ -104,6 +107,23 @@ impl RunHealth {
         let from = if from == Health::Warning { FreshnessStatus::Slow } else { FreshnessStatus::Stale };
         self.members.list[place as usize].status = FreshnessStatus::Live;
         self.member_freshness(place, from, now, why.to_owned(), changed);
+    }
+
+    /// Members whose silence the bounds allow now are well.
+    pub(super) fn excuse_members(&mut self, now: Now, timers: &Timers, changed: &mut Changed) {
+        for place in 0..self.members.list.len() as u32 {
+            let member = &self.members.list[place as usize];
+            let (from, Some(last)) = (member.status, member.last) else { continue };
+            let to = self.status_now(last, now, timers);
+            if to >= from || !from.health().is_unhealthy() {
+                continue;
+            }
+            self.members.list[place as usize].status = to;
+            self.recount(Some(place));
+            if self.members.alerts.contains_key(&(CheckKind::Freshness, place)) {
+                self.member_freshness(place, from, now, self.excuse(now.moment.since(last)), changed);
+            }
+        }
     }
 
     fn rejudge_members(&mut self, now: Now, timers: &mut Timers) {

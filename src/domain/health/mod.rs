@@ -22,16 +22,20 @@ mod threads;
 mod timers;
 mod twin;
 mod verdict;
+mod widen;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::change::{ProbeObserved, RunChange, StandingChange, WatchRequest};
 use super::deadlines::Slot;
+use super::ledger::Note;
 use super::names::{Name, RunId, RunKey};
 use super::observation::{Observed, RunObserved};
 use super::run::{RunFacts, RunVerdict};
 use super::team::Team;
 use super::time::{Moment, Now};
+use super::widening::Widening;
 use crate::limits::PULSE_GAP;
 
 use run::RunHealth;
@@ -54,6 +58,8 @@ pub struct HealthMachine {
     runs: Vec<Option<Box<RunHealth>>>,
     timers: Timers,
     due: Vec<Slot>,
+    /// What false alarms taught, by run.
+    widenings: HashMap<RunKey, Widening>,
     asked: Option<Moment>,
 }
 
@@ -68,6 +74,10 @@ pub struct HealthEffects {
     pub closed: Vec<(RunId, u32)>,
     /// For the Ingestor: attempts that go on in another way than before, or have ended.
     pub standings: Vec<StandingChange>,
+    /// For the journal: what false alarms taught of a run; nothing where that is forgotten.
+    pub widened: Vec<(RunKey, Option<Widening>)>,
+    /// For the journal: why.
+    pub notes: Vec<Note>,
 }
 
 impl HealthEffects {
@@ -77,6 +87,8 @@ impl HealthEffects {
         self.watch.extend(other.watch);
         self.closed.extend(other.closed);
         self.standings.extend(other.standings);
+        self.widened.extend(other.widened);
+        self.notes.extend(other.notes);
     }
 }
 
@@ -84,15 +96,24 @@ impl HealthMachine {
     /// A machine that is ready at `now`: no deadline is earlier than that plus its bound.
     pub fn new(identity: HostIdentity, teams: Arc<[Team]>, now: Now) -> HealthMachine {
         let timers = Timers::from(now.moment);
-        HealthMachine { identity, teams, runs: Vec::new(), timers, due: Vec::new(), asked: None }
+        HealthMachine {
+            identity,
+            teams,
+            runs: Vec::new(),
+            timers,
+            due: Vec::new(),
+            widenings: HashMap::new(),
+            asked: None,
+        }
     }
 
     /// Takes up an attempt from an earlier life of the engine.
     pub fn restore(&mut self, run: RunId, facts: &RunFacts, verdict: Option<&RunVerdict>, now: Now) -> HealthEffects {
         let mut effects = HealthEffects::default();
         let team = team_of(&self.teams, &facts.key.team);
-        let health =
-            RunHealth::restored(run, facts, verdict, team, &self.identity, now, &mut self.timers, &mut effects);
+        let widening = self.widenings.get(&facts.key);
+        let known = (facts, verdict, widening);
+        let health = RunHealth::restored(run, known, team, &self.identity, now, &mut self.timers, &mut effects);
         *self.slot(run) = Some(Box::new(health));
         effects
     }
@@ -207,7 +228,8 @@ impl HealthMachine {
                 old.release(&mut self.timers);
             }
             let team = team_of(&self.teams, &opened.key.team);
-            let mut health = RunHealth::new(seen.run, seen.attempt, *opened, team, now, &mut self.timers);
+            let widening = self.widenings.get(&opened.key);
+            let mut health = RunHealth::new(seen.run, seen.attempt, *opened, team, widening, now, &mut self.timers);
             health.fell_at = old.as_ref().and_then(|old| old.fall());
             if let Some(old) = old.as_mut().filter(|_| same_process) {
                 health.inherit(old, &self.identity, now, effects);

@@ -17,14 +17,13 @@ use crate::domain::observation::{Announced, AttemptOpened, MemberNoted};
 use crate::domain::run::{Member, RunFacts, RunVerdict};
 use crate::domain::team::Team;
 use crate::domain::time::Now;
+use crate::domain::widening::Widening;
 
 impl RunHealth {
     /// Takes up an attempt from an earlier life of the engine.
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn restored(
         id: RunId,
-        facts: &RunFacts,
-        verdict: Option<&RunVerdict>,
+        (facts, verdict, widening): (&RunFacts, Option<&RunVerdict>, Option<&Widening>),
         team: Option<&Team>,
         identity: &HostIdentity,
         now: Now,
@@ -37,7 +36,7 @@ impl RunHealth {
             promised: facts.promised,
             same_process: false,
         };
-        let mut run = RunHealth::new(id, facts.attempt, opened, team, now, timers);
+        let mut run = RunHealth::new(id, facts.attempt, opened, team, widening, now, timers);
         run.began = now.moment_of(facts.began_at);
         run.labels = facts.labels.clone();
         run.declared = facts.declared.clone();

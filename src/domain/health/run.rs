@@ -17,13 +17,14 @@ use crate::domain::change::{AttemptEnd, FoldStep, RunChange, Standing, Story, Wa
 use crate::domain::check::{Alert, CheckKind, Transition};
 use crate::domain::deadlines::Slot;
 use crate::domain::event::Expect;
-use crate::domain::freshness::{BoundSource, Bounds, FreshnessStatus, STARTUP};
+use crate::domain::freshness::{Bounds, FreshnessStatus, STARTUP};
 use crate::domain::names::{Name, RunId, RunKey};
 use crate::domain::observation::{Announced, AttemptOpened, FactsUpdate, RunObserved};
 use crate::domain::pace::Pace;
 use crate::domain::run::RunVerdict;
 use crate::domain::team::Team;
 use crate::domain::time::{Moment, Now, earliest};
+use crate::domain::widening::Widening;
 
 /// A run's latest attempt, under judgement.
 #[derive(Debug)]
@@ -77,6 +78,12 @@ pub(super) struct RunHealth {
     pub(super) pace: Option<Pace>,
     pub(super) story: Story,
     pub(super) alerts: BTreeMap<(CheckKind, Subject), Alert>,
+    /// What false alarms taught of the run.
+    pub(super) widening: Option<Widening>,
+    /// The longest silence of the attempt that was an alarm and ended.
+    pub(super) alarm_gap: Option<Duration>,
+    /// When a person last said that the silence of then was a false alarm.
+    pub(super) excused: Option<Moment>,
 }
 
 /// Where an environment's columns lie.
@@ -107,12 +114,13 @@ impl RunHealth {
         attempt: u32,
         opened: AttemptOpened,
         team: Option<&Team>,
+        widening: Option<&Widening>,
         now: Now,
         timers: &mut Timers,
     ) -> RunHealth {
         let team_bounds = team.map(|team| team.bounds).unwrap_or_default();
         let team_startup = team.map_or(STARTUP, |team| team.startup);
-        RunHealth {
+        let mut run = RunHealth {
             id,
             key: opened.key,
             attempt,
@@ -160,7 +168,12 @@ impl RunHealth {
             pace: None,
             story: Story::default(),
             alerts: BTreeMap::new(),
-        }
+            widening: widening.cloned(),
+            alarm_gap: None,
+            excused: None,
+        };
+        run.set_bounds();
+        run
     }
 
     /// What a batch said.
@@ -317,14 +330,6 @@ impl RunHealth {
         }
     }
 
-    /// Bounds by precedence: command line, the run's own `expect`, team, file.
-    pub(super) fn set_bounds(&mut self) {
-        let declared = self.declared.stale.map(|stale| Bounds::around(stale, BoundSource::CommandLine));
-        let expected = self.expect.stale.map(|stale| Bounds::around(stale, BoundSource::Expect));
-        self.bounds = declared.or(expected).unwrap_or(self.team_bounds);
-        self.startup = self.declared.startup.or(self.expect.startup).unwrap_or(self.team_startup);
-    }
-
     /// The run's one word; the first that fits.
     pub(super) fn state(&self) -> RunState {
         if let Some((state, _)) = self.ended {
@@ -370,6 +375,7 @@ impl RunHealth {
             alerts: self.worst_alerts(),
             members: self.member_verdicts(),
             fold_since: self.members.fold.map(|fold| now.utc_of(fold.since)),
+            widening: self.widening.clone(),
         }
     }
 

@@ -143,6 +143,7 @@ pub(crate) fn life(run: &RunKey, attempt: u32, state: RunState, began: f64, ende
             alerts: Vec::new(),
             members: Vec::new(),
             fold_since: None,
+            widening: None,
         },
         sent: Some(PastFacts {
             began_at: at(began),

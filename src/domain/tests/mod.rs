@@ -11,6 +11,7 @@ mod records;
 mod teams;
 mod telling;
 mod twins;
+mod widening;
 mod words;
 
 use std::sync::Arc;

@@ -6,6 +6,7 @@
 
 mod ledger;
 mod run;
+mod widening;
 mod words;
 
 use std::borrow::Cow;
@@ -21,6 +22,7 @@ use crate::domain::incident::{Acknowledgement, Incident, Recipient, Snooze, Told
 use crate::limits::EVIDENCE_DEPTH_MAX;
 pub(super) use ledger::{read_note, read_silence, read_transition, write_note, write_silence, write_transition};
 pub(super) use run::{read_facts, read_verdict, write_facts, write_verdict};
+pub(super) use widening::{read_widening, write_widening};
 use words::{AlertRow, Each, NameRow, RunKeyRow, row, words};
 
 /// What is wrong with a row, or with a value that is to become one.

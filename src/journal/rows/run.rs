@@ -263,6 +263,7 @@ pub(in crate::journal) fn read_verdict(body: &[u8]) -> Result<RunVerdict, Bad> {
         alerts: row.alerts.each(),
         members: row.members.each(),
         fold_since: row.fold_since,
+        widening: None,
     })
 }
 

@@ -36,7 +36,6 @@ macro_rules! words {
 pub(super) use words;
 
 words!(CheckWord = CheckKind { Outcome, Process, Thread, Startup, Freshness, Sink, Own, EnvFreshness });
-words!(BoundSourceWord = BoundSource { BuiltIn, File, Team, Expect, CommandLine });
 words!(FreshnessWord = FreshnessStatus { NotWatched, Waiting, Live, Slow, Stale, Disconnected });
 words!(UnknownWord = UnknownWhy { NeverSeen, NoPermission, OtherHost, Unsupported, Reported, AlreadyGone });
 
@@ -127,9 +126,47 @@ row!(ExitRow = Exit {
 
 row!(ExpectRow = Expect { copied { stale: Option<Duration>, startup: Option<Duration> } into {} each {} });
 
+/// Who set a bound: a word, but for what false alarms led to.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::journal) enum BoundSourceRow {
+    BuiltIn,
+    File,
+    Team,
+    Widened { false_alarms: u32, was: Duration },
+    Expect,
+    CommandLine,
+}
+
+impl From<BoundSource> for BoundSourceRow {
+    fn from(source: BoundSource) -> BoundSourceRow {
+        match source {
+            BoundSource::BuiltIn => BoundSourceRow::BuiltIn,
+            BoundSource::File => BoundSourceRow::File,
+            BoundSource::Team => BoundSourceRow::Team,
+            BoundSource::Widened { false_alarms, was } => BoundSourceRow::Widened { false_alarms, was },
+            BoundSource::Expect => BoundSourceRow::Expect,
+            BoundSource::CommandLine => BoundSourceRow::CommandLine,
+        }
+    }
+}
+
+impl From<BoundSourceRow> for BoundSource {
+    fn from(row: BoundSourceRow) -> BoundSource {
+        match row {
+            BoundSourceRow::BuiltIn => BoundSource::BuiltIn,
+            BoundSourceRow::File => BoundSource::File,
+            BoundSourceRow::Team => BoundSource::Team,
+            BoundSourceRow::Widened { false_alarms, was } => BoundSource::Widened { false_alarms, was },
+            BoundSourceRow::Expect => BoundSource::Expect,
+            BoundSourceRow::CommandLine => BoundSource::CommandLine,
+        }
+    }
+}
+
 row!(BoundsRow = Bounds {
     copied { slow: Duration, stale: Duration, disconnected: Duration }
-    into { source: BoundSourceWord }
+    into { source: BoundSourceRow }
     each {}
 });
 

@@ -1,16 +1,20 @@
 //! The ledger, the silences and the bound on rows: what both journals are held to.
 
+use std::time::Duration;
+
 use runwatch_plugin::RunState;
 
 use super::sample::*;
 use super::{Counts, Peek, both, entry};
 use crate::domain::delivery::{AttemptOutcome, Delivery, Settlement};
 use crate::domain::ledger::{DeliveryOutcome, Ledger, LedgerQuery, NoteKind};
+use crate::domain::widening::{Widened, Widening};
 use crate::limits::OUTBOX_HELD_PER_SINK_MAX;
 use crate::ports::Entry;
 
 both!(
-    silences_that_have_not_ended_are_recovered,
+    silences_that_ended_no_longer_than_a_day_ago_are_recovered,
+    what_false_alarms_taught_is_kept_until_it_is_forgotten,
     reports_are_remembered_and_only_go_on,
     what_waits_takes_no_place_of_what_may_go,
     what_was_folded_is_settled,
@@ -34,7 +38,7 @@ fn folded(into: &str) -> AttemptOutcome {
     AttemptOutcome::Folded { into: into.to_owned() }
 }
 
-async fn silences_that_have_not_ended_are_recovered(journal: &impl Peek) {
+async fn silences_that_ended_no_longer_than_a_day_ago_are_recovered(journal: &impl Peek) {
     let written = vec![silence("S-2", 30), silence("S-1", 900), silence("S-3", 20)];
     journal.commit(entry(|entry| entry.silences = written.clone())).await.unwrap();
     // Another word on one that is there: it ends sooner.
@@ -43,9 +47,32 @@ async fn silences_that_have_not_ended_are_recovered(journal: &impl Peek) {
     let found = journal.recover(10).await.unwrap().silences;
     let told: Vec<String> = found.iter().map(told_of).collect();
     assert_eq!(told, [&sooner, &written[1], &written[2]].map(told_of), "in the order they were made");
-    journal.commit(entry(|entry| entry.transitions = vec![(key("ppo"), 1, transition(25))])).await.unwrap();
+    // For a day an ended one is remembered, for people to see.
+    let day_s = 24 * 3600;
+    journal.commit(entry(|entry| entry.transitions = vec![(key("ppo"), 1, transition(day_s + 19))])).await.unwrap();
+    assert_eq!(journal.recover(10).await.unwrap().silences.len(), 3);
+    journal.commit(entry(|entry| entry.transitions = vec![(key("ppo"), 1, transition(day_s + 25))])).await.unwrap();
     let found = journal.recover(10).await.unwrap().silences;
     assert_eq!(found.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["S-1"]);
+}
+
+async fn what_false_alarms_taught_is_kept_until_it_is_forgotten(journal: &impl Peek) {
+    let widened = |stale| Widened { bound: stale, was: Duration::from_millis(5_001), false_alarms: 2 };
+    let told = |run: &str, count| Widening {
+        false_alarms: count,
+        stale: Some(widened(Duration::from_secs(10))),
+        startup: (count > 1).then(|| widened(Duration::from_secs(3600))),
+        incident: "m-1".to_owned(),
+        by: "anna".to_owned(),
+        ..Widening::none(key(run), at(7))
+    };
+    let put = |widening: Widening| entry(|entry| entry.widenings = vec![(widening.run.clone(), Some(widening))]);
+    for widening in [told("ppo", 1), told("dqn", 1), told("ppo", 2)] {
+        journal.commit(put(widening)).await.unwrap();
+    }
+    assert_eq!(journal.recover(10).await.unwrap().widenings, [told("dqn", 1), told("ppo", 2)]);
+    journal.commit(entry(|entry| entry.widenings = vec![(key("ppo"), None)])).await.unwrap();
+    assert_eq!(journal.recover(10).await.unwrap().widenings, [told("dqn", 1)]);
 }
 
 async fn reports_are_remembered_and_only_go_on(journal: &impl Peek) {
@@ -309,7 +336,7 @@ async fn beyond_the_bound_the_oldest_history_goes_and_open_matters_stay(journal:
     assert_eq!(found.incidents.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["m-1", "m-2"]);
     assert_eq!(ids(&found.deliveries), ["d3"]);
     let silences: Vec<&str> = found.silences.iter().map(|one| one.id.as_str()).collect();
-    assert_eq!(silences, ["S-05"]);
+    assert_eq!(silences, ["S-05", "S-15", "S-16", "S-17", "S-18", "S-19", "S-20"], "an open one is old, and stays");
     let rest = journal.ledger(LedgerQuery::default()).await.unwrap();
     assert_eq!(places(&rest).0, [15, 16, 17, 18, 19, 20], "the newest are kept");
 }

@@ -120,6 +120,7 @@ fn any_verdict() -> impl Strategy<Value = RunVerdict> {
         BoundSource::BuiltIn,
         BoundSource::File,
         BoundSource::Team,
+        BoundSource::Widened { false_alarms: 2, was: Duration::from_millis(5_001) },
         BoundSource::Expect,
         BoundSource::CommandLine,
     ]);

@@ -330,5 +330,6 @@ pub(super) fn verdict(run: &str, attempt: u32, state: RunState, s: i64) -> RunVe
             finished: true,
         }],
         fold_since: Some(at(s)),
+        widening: None,
     }
 }
