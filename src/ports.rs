@@ -1,11 +1,15 @@
 //! The doors between the engine and the world. Traits only: who implements them is wired in `app`.
 
+mod configuration;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use runwatch_plugin::{Receipt, RunState, Sink, SinkError, format_duration};
+
+pub use configuration::{ConfigView, TeamFileView};
 
 use crate::domain::check::Transition;
 use crate::domain::delivery::{Delivery, Settlement, SinkPolicy};
@@ -103,6 +107,11 @@ pub trait Board: Send + Sync {
     /// It was not delivered.
     async fn test_sink(&self, _sink: &str) -> Result<Receipt, SinkTestError> {
         Err(SinkTestError::Unknown(Vec::new()))
+    }
+    /// The configuration that is in force, and what became of later ones; `None` before it is known, and
+    /// from an engine that never reads another.
+    fn configuration(&self) -> Option<Arc<ConfigView>> {
+        None
     }
     /// How far the file at `path` was read for the run, as far as the engine remembers.
     ///

@@ -21,6 +21,7 @@ mod hosts;
 mod http;
 mod ledger;
 mod members;
+mod reload;
 mod run;
 mod self_watch;
 mod support;

@@ -281,12 +281,6 @@ impl Handler<GetSink> for SinkRunner {
     }
 }
 
-impl Handler<Ping> for SinkRunner {
-    type Result = ();
-
-    fn handle(&mut self, _: Ping, _: &mut Context<Self>) {}
-}
-
 impl Handler<Drain> for SinkRunner {
     type Result = ResponseFuture<()>;
 

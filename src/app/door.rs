@@ -1,6 +1,5 @@
 //! The doors of an engine: the way in, and the way to look.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::Parts;
 use crate::actors::outlet::Outlet;
 use crate::actors::pulse::Pulse;
+use crate::actors::roster::Roster;
 use crate::clock::Clock;
 use crate::domain::event::{EventBatch, Meaning};
 use crate::domain::following::FileMark;
@@ -24,7 +24,8 @@ use crate::domain::team::SinkKey;
 use crate::limits::{BATCHES_IN_FLIGHT_MAX, SCHEDULER_LATE, SELF_ANSWER_TIMEOUT};
 use crate::messages::{GetMark, GetRuns, GetStatus, IngestBatch, Ping, PromiseName, ReleaseName, TestSink};
 use crate::ports::{
-    Board, IncidentQuery, Intake, IntakeError, Journal, JournalError, NotReady, Origin, SinkTestError, Taken,
+    Board, ConfigView, IncidentQuery, Intake, IntakeError, Journal, JournalError, NotReady, Origin, SinkTestError,
+    Taken,
 };
 use crate::sources::socket::Senders;
 
@@ -38,6 +39,7 @@ pub struct Door {
     pub(super) settled: Arc<Notify>,
     empty: StatusView,
     lives: AtomicU64,
+    configuration: RwLock<Option<Arc<ConfigView>>>,
     stopping: AtomicBool,
     pub(super) pulse: Arc<Pulse>,
 }
@@ -52,7 +54,7 @@ pub(super) struct Outlets {
     pub(super) runs: Outlet<GetRuns>,
     pub(super) marks: Outlet<GetMark>,
     pub(super) pings: Arc<Vec<(String, Outlet<Ping>)>>,
-    pub(super) sinks: Arc<BTreeMap<SinkKey, Outlet<TestSink>>>,
+    pub(super) sinks: Roster,
 }
 
 /// Deliveries of one sink that are not settled.
@@ -78,6 +80,7 @@ impl Door {
             settled,
             empty: StatusView::not_ready(now, "the engine is being built"),
             lives: AtomicU64::new(0),
+            configuration: RwLock::new(None),
             stopping: AtomicBool::new(false),
             pulse,
         }
@@ -95,6 +98,13 @@ impl Door {
         let ends = batch.events.iter().filter(|event| matches!(event.meaning, Meaning::ProcessEnded(_)));
         for pid in ends.filter_map(|event| event.pid) {
             senders.gone(pid).await;
+        }
+    }
+
+    /// This configuration is in force from here on.
+    pub(super) fn show(&self, view: ConfigView) {
+        if let Ok(mut configuration) = self.configuration.write() {
+            *configuration = Some(Arc::new(view));
         }
     }
 
@@ -118,11 +128,14 @@ impl Door {
 
     /// The stages that do not answer in time.
     async fn silent(outlets: &Outlets) -> Vec<String> {
-        let asked = outlets.pings.iter().map(|(stage, outlet)| {
+        let asked = |stage: String, outlet: &Outlet<Ping>| {
             let answer = tokio::time::timeout(SELF_ANSWER_TIMEOUT, outlet.hand_over(Ping));
-            async move { (!matches!(answer.await, Ok(Ok(())))).then(|| stage.clone()) }
-        });
-        join_all(asked).await.into_iter().flatten().collect()
+            async move { (!matches!(answer.await, Ok(Ok(())))).then_some(stage) }
+        };
+        let stages = outlets.pings.iter().map(|(stage, outlet)| asked(stage.clone(), outlet));
+        let sinks = outlets.sinks.all();
+        let sinks = sinks.iter().map(|(key, ways)| asked(format!("sink {key}"), &ways.ping));
+        join_all(stages.chain(sinks)).await.into_iter().flatten().collect()
     }
 
     fn outlets(&self) -> Option<Outlets> {
@@ -230,8 +243,8 @@ impl Board for Door {
     async fn test_sink(&self, sink: &str) -> Result<Receipt, SinkTestError> {
         let Some(outlets) = self.outlets() else { return Err(SinkTestError::Closed) };
         match outlets.sinks.get(sink) {
-            Some(outlet) => outlet.hand_over(TestSink).await.map_err(|_| SinkTestError::Closed)?,
-            None => Err(SinkTestError::Unknown(outlets.sinks.keys().cloned().collect())),
+            Some(ways) => ways.test.hand_over(TestSink).await.map_err(|_| SinkTestError::Closed)?,
+            None => Err(SinkTestError::Unknown(outlets.sinks.all().into_iter().map(|(key, _)| key).collect())),
         }
     }
 
@@ -239,6 +252,10 @@ impl Board for Door {
         let Some(outlets) = self.outlets() else { return Err(IntakeError::Closed) };
         let asked = GetMark { run: run.clone(), path: path.clone() };
         outlets.marks.hand_over(asked).await.map_err(|_| IntakeError::Closed)
+    }
+
+    fn configuration(&self) -> Option<Arc<ConfigView>> {
+        self.configuration.read().ok()?.clone()
     }
 
     fn life(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod check;
+mod check_diff;
 pub mod demo;
 pub mod detach;
 pub mod embedded;
@@ -11,6 +12,7 @@ mod members;
 pub mod outbox;
 mod paint;
 pub mod report;
+mod reload;
 pub mod run;
 pub mod serve;
 pub mod sinks;
@@ -151,6 +153,10 @@ pub fn main() -> ExitCode {
 
 /// The engine that is meant: by URL, else by the socket of the configuration.
 fn target(url: Option<String>, config: Option<&Path>, env: &Environment) -> Option<EngineTarget> {
-    let settings = words::configuration(config, env, false)?;
-    Some(EngineTarget { url, socket: settings.engine.socket })
+    // Which engine is meant is said: what stands in a file, broken or not, is no matter.
+    let socket = match &url {
+        Some(_) => PathBuf::new(),
+        None => words::configuration(config, env, false)?.engine.socket,
+    };
+    Some(EngineTarget { url, socket })
 }
