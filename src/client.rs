@@ -191,6 +191,15 @@ impl Client {
         self.get("/api/v1/status", &[]).await
     }
 
+    /// The configuration that is in force.
+    ///
+    /// # Errors
+    /// No answer, or none that can be read; [`ClientError::Refused`] by an engine that keeps to the one it
+    /// began with.
+    pub async fn config(&self) -> Result<wire::config::Config, ClientError> {
+        self.get("/api/v1/config", &[]).await
+    }
+
     /// Every run, or the ones of a team or in a state, worst first.
     ///
     /// # Errors

@@ -152,6 +152,11 @@ pub const EVIDENCE_DEPTH_MAX: usize = 64;
 pub const JOURNAL_SET_ASIDE_MAX: u32 = 1000;
 /// A configuration file. A lab of a hundred teams writes some 50 KiB; more is not a configuration.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
+/// Team files of one configuration: a lab has dozens of teams, each read whole at a reload.
+pub const TEAM_FILES_MAX: usize = 256;
+/// Between two looks at the files of the configuration; a change counts when it is the same at the second.
+/// A look costs some microseconds a file.
+pub const CONFIG_LOOK: Duration = Duration::from_secs(1);
 /// A duration in a configuration file: a year. Past it a unit was mistaken, and sums might overflow.
 pub const CONFIG_DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Sinks in one configuration, over all teams: each may hold its part of the outbox in memory.

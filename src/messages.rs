@@ -6,6 +6,7 @@
 //! [`crate::limits::BATCHES_IN_FLIGHT_MAX`] batches are under way, and every mailbox has room for
 //! all of them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::Message;
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use runwatch_plugin::Receipt;
 
 use crate::domain::blindness::Gap;
+use crate::domain::canary::Canary;
 use crate::domain::change::{ProbeObserved, RunChange, StandingChange, WatchRequest};
 use crate::domain::command::{Command, CommandError, Done};
 use crate::domain::delivery::{Delivery, Settlement, SinkCondition};
@@ -23,11 +25,14 @@ use crate::domain::intake::AcceptedBatch;
 use crate::domain::ledger::Note;
 use crate::domain::liveness::Sighting;
 use crate::domain::names::{Name, RunId, RunKey};
+use crate::domain::notice::ConfigNotice;
 use crate::domain::observation::Observed;
+use crate::domain::routing::SinkDirectory;
 use crate::domain::run::{RunFacts, RunVerdict};
 use crate::domain::silence::Silence;
 use crate::domain::status::{RunView, SinkView, StatusView};
 use crate::domain::team::SinkKey;
+use crate::domain::team::Team;
 use crate::domain::time::Now;
 use crate::domain::watching::WatchId;
 use crate::domain::widening::{FalseAlarm, Forget, Widening};
@@ -295,6 +300,41 @@ pub struct WasBlind {
     /// The runs that were open then.
     pub open: Vec<RunKey>,
 }
+
+/// app → Ingestor and Reporter, at a reload. The answer: noted.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TeamsChanged(pub Arc<[Team]>);
+
+/// app → HealthEvaluator, at a reload. The answer: every run is judged by these teams' bounds; whose
+/// each is, for the Router.
+#[derive(Message)]
+#[rtype(result = "Vec<(RunId, RunKey, BTreeMap<String, String>)>")]
+pub struct BoundsChanged(pub Arc<[Team]>);
+
+/// app → Router, at a reload. The answer: what follows is written down.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct RoutesChanged {
+    /// The teams from here on.
+    pub teams: Arc<[Team]>,
+    /// The sinks from here on.
+    pub directory: SinkDirectory,
+    /// The scheduled test of them, where there is one.
+    pub canary: Option<Canary>,
+    /// Every run, with what says who is told of it.
+    pub runs: Vec<(RunId, RunKey, BTreeMap<String, String>)>,
+}
+
+/// app → Router: deliveries whose sink is no more. The answer: they go another way, in writing.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Orphaned(pub Vec<Delivery>);
+
+/// app → Router: what became of the configuration, to be told. The answer: written down.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ConfigNoticed(pub Vec<ConfigNotice>);
 
 /// app → any stage, behind all its work. The answer: everything before is done and handed on.
 #[derive(Message)]

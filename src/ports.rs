@@ -1,5 +1,6 @@
 //! The doors between the engine and the world. Traits only: who implements them is wired in `app`.
 
+mod configuration;
 mod operator;
 
 use std::sync::Arc;
@@ -8,6 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use runwatch_plugin::{Receipt, RunState, Sink, SinkError, format_duration};
+
+pub use configuration::{ConfigView, TeamFileView};
 
 use crate::domain::check::Transition;
 use crate::domain::delivery::{Delivery, Settlement, SinkPolicy};
@@ -114,6 +117,11 @@ pub trait Board: Send + Sync {
     /// # Errors
     /// The journal cannot be read.
     async fn incident(&self, id: &str) -> Result<Option<Incident>, JournalError>;
+    /// The configuration that is in force, and what became of later ones; `None` before it is known, and
+    /// from an engine that never reads another.
+    fn configuration(&self) -> Option<Arc<ConfigView>> {
+        None
+    }
     /// How far the file at `path` was read for the run, as far as the engine remembers.
     ///
     /// # Errors

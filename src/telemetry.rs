@@ -53,6 +53,41 @@ pub fn delivery_without_sink(sink: &str, delivery: &str) {
     tracing::error!(sink, delivery, "no sink of this name: the delivery stays in the journal");
 }
 
+/// Deliveries were left for a sink that is no more: they go another way.
+pub fn orphans_found(sink: &str, deliveries: usize) {
+    tracing::warn!(sink, deliveries, "deliveries of a sink that is no more go another way");
+}
+
+/// A sink is no more; `drained` says that nothing was under way to it at its end.
+pub fn sink_removed(sink: &str, drained: bool) {
+    tracing::info!(sink, drained, "sink taken out");
+}
+
+/// Another configuration is in force.
+pub fn config_reloaded(changes: usize, quarantined: usize) {
+    tracing::info!(changes, quarantined, "configuration reloaded");
+}
+
+/// A configuration was not taken: what was in force stays.
+pub fn config_refused(why: &str) {
+    tracing::error!(why, "configuration not reloaded: what was in force stays");
+}
+
+/// A setting changed that holds from the next start on.
+pub fn config_needs_restart(keys: &str) {
+    tracing::warn!(keys, "these settings of [engine] hold from the next start on");
+}
+
+/// A team file is broken.
+pub fn team_file_quarantined(file: &str, error: &str, is_kept: bool) {
+    tracing::error!(file, error, last_good_in_force = is_kept, "team file put aside");
+}
+
+/// What is good of a configuration could not be kept.
+pub fn config_not_kept(reason: &str) {
+    tracing::warn!(reason, "configuration not kept: a team file that breaks has no last good version");
+}
+
 /// The journal did not take an entry; it is tried again, and nothing is sent before.
 pub fn journal_failed(reason: &str, retry_in: Duration) {
     tracing::error!(reason, retry_in_s = retry_in.as_secs_f64(), "journal cannot be written, trying again");

@@ -22,6 +22,7 @@ mod http;
 mod ledger;
 mod members;
 mod operate;
+mod reload;
 mod run;
 mod self_watch;
 mod support;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::ResponseFuture;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::outlet::Outlet;
+use super::roster::Roster;
 use crate::domain::delivery::Delivery;
 use crate::domain::team::SinkKey;
 use crate::messages::Deliver;
@@ -73,7 +73,7 @@ impl Desk {
 pub async fn run(
     mut errands: mpsc::Receiver<Errand>,
     journal: Arc<dyn Journal>,
-    sinks: HashMap<SinkKey, Outlet<Deliver>>,
+    sinks: Roster,
     trouble: JournalTrouble,
     settled: Arc<Notify>,
 ) {
@@ -116,7 +116,7 @@ async fn commit(entry: &Entry, journal: &dyn Journal, trouble: &JournalTrouble) 
     }
 }
 
-async fn send(deliveries: Vec<Delivery>, sinks: &HashMap<SinkKey, Outlet<Deliver>>) {
+async fn send(deliveries: Vec<Delivery>, sinks: &Roster) {
     let mut by_sink: HashMap<SinkKey, Vec<Delivery>> = HashMap::new();
     for delivery in deliveries {
         by_sink.entry(delivery.sink.clone()).or_default().push(delivery);
@@ -124,7 +124,7 @@ async fn send(deliveries: Vec<Delivery>, sinks: &HashMap<SinkKey, Outlet<Deliver
     for (sink, deliveries) in by_sink {
         match sinks.get(&sink) {
             // A runner that is gone leaves its deliveries in the journal, where the next one finds them.
-            Some(outlet) => outlet.hand_over(Deliver(deliveries)).await.unwrap_or_default(),
+            Some(ways) => ways.deliver.hand_over(Deliver(deliveries)).await.unwrap_or_default(),
             None => deliveries.iter().for_each(|delivery| telemetry::delivery_without_sink(&sink, &delivery.id)),
         }
     }

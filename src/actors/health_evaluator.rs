@@ -2,6 +2,7 @@
 //! LivenessPoller, `GapSeen` from the pulse, time. Out: `HealthChanged` and `WasBlind` to the Router, `WatchRequested` to the LivenessPoller,
 //! `AttemptsClosed` to the Aggregator, `StandingsChanged` to the Ingestor. It never sends to a sink and never reads a clock but its own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
@@ -13,10 +14,11 @@ use super::pulse::Pulse;
 use crate::clock::Clock;
 use crate::domain::command::{CommandError, Done};
 use crate::domain::health::{HealthEffects, HealthMachine};
+use crate::domain::names::{RunId, RunKey};
 use crate::domain::run::RunFacts;
 use crate::messages::{
-    AttemptsClosed, BatchObserved, Drain, FactsCheckpointed, ForgetWidening, GapSeen, GetVerdicts, HealthChanged, Ping,
-    ProbesObserved, StandingsChanged, WasBlind, WatchRequested, Widen,
+    AttemptsClosed, BatchObserved, BoundsChanged, Drain, FactsCheckpointed, ForgetWidening, GapSeen, GetVerdicts,
+    HealthChanged, Ping, ProbesObserved, StandingsChanged, WasBlind, WatchRequested, Widen,
 };
 
 /// Judges every run.
@@ -215,6 +217,20 @@ impl Handler<ForgetWidening> for HealthEvaluator {
     fn handle(&mut self, message: ForgetWidening, ctx: &mut Context<Self>) -> Self::Result {
         let outcome = self.machine.forget_widening(&message.forget, &message.by, self.clock.now());
         self.answer(outcome, ctx)
+    }
+}
+
+impl Handler<BoundsChanged> for HealthEvaluator {
+    type Result = ResponseFuture<Vec<(RunId, RunKey, BTreeMap<String, String>)>>;
+
+    fn handle(&mut self, message: BoundsChanged, ctx: &mut Context<Self>) -> Self::Result {
+        let effects = self.machine.reload(message.0, self.clock.now());
+        let owners = self.machine.owners();
+        let done = self.settle(effects, Vec::new(), ctx);
+        Box::pin(async move {
+            done.await;
+            owners
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::actors::lifecycle::Seat;
 use crate::domain::intake::IntakeMachine;
 use crate::limits::BATCH_EVENTS_MAX;
 use crate::messages::{
-    Drain, EventsAccepted, GetCounts, IngestBatch, Ping, PromiseName, ReleaseName, StandingsChanged,
+    Drain, EventsAccepted, GetCounts, IngestBatch, Ping, PromiseName, ReleaseName, StandingsChanged, TeamsChanged,
 };
 use crate::ports::Taken;
 use crate::telemetry;
@@ -103,6 +103,14 @@ impl Handler<GetCounts> for Ingestor {
         let (accepted, refused) = self.machine.counts();
         let later = self.refused_later.load(Ordering::Relaxed);
         MessageResult((accepted.saturating_sub(later), refused + later))
+    }
+}
+
+impl Handler<TeamsChanged> for Ingestor {
+    type Result = ();
+
+    fn handle(&mut self, message: TeamsChanged, _: &mut Context<Self>) {
+        self.machine.reload(message.0);
     }
 }
 

@@ -18,6 +18,7 @@ pub mod liveness_poller;
 pub mod outlet;
 pub mod pulse;
 pub mod reporter;
+pub mod roster;
 pub mod router;
 pub mod sink_runner;
 pub mod status_board;

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::domain::ledger::{Ledger, LedgerQuery};
 use crate::domain::report::Report;
 use crate::domain::report_schedule::{ReportDue, ReportSchedule};
-use crate::messages::{Drain, ReportMade};
+use crate::messages::{Drain, ReportMade, TeamsChanged};
 use crate::ports::{Journal, JournalError};
 use crate::telemetry;
 
@@ -93,6 +93,15 @@ impl Actor for Reporter {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.go_on(ctx);
+    }
+}
+
+impl Handler<TeamsChanged> for Reporter {
+    type Result = ();
+
+    fn handle(&mut self, message: TeamsChanged, ctx: &mut Context<Self>) {
+        self.schedule.reload(&message.0, self.clock.now());
+        self.rearm(ctx);
     }
 }
 

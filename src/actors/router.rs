@@ -17,8 +17,8 @@ use crate::domain::notice::Notices;
 use crate::domain::routing::{RoutingEffects, RoutingMachine};
 use crate::domain::time::earliest;
 use crate::messages::{
-    DeliverySettled, Drain, GetRouting, GetSilences, HealthChanged, Operate, Ping, ReportMade, RoutingShare,
-    SinkChanged, Stranded, WasBlind,
+    ConfigNoticed, DeliverySettled, Drain, GetRouting, GetSilences, HealthChanged, Operate, Orphaned, Ping, ReportMade,
+    RoutesChanged, RoutingShare, SinkChanged, Stranded, WasBlind,
 };
 use crate::ports::Entry;
 use crate::telemetry;
@@ -207,6 +207,47 @@ impl Handler<Stranded> for Router {
             written.await;
             moved
         })
+    }
+}
+
+impl Handler<RoutesChanged> for Router {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, message: RoutesChanged, ctx: &mut Context<Self>) -> Self::Result {
+        let RoutesChanged { teams, directory, canary, runs } = message;
+        let mut entry = Entry::default();
+        self.own.canary = canary;
+        self.own.notices = self.own.notices.clone().to_teams(teams.clone());
+        add(self.machine.reload(teams, directory, self.clock.now()), &mut entry);
+        let untold = runs.into_iter().filter(|(_, key, labels)| self.machine.is_unrouted(&key.team, &key.name, labels));
+        self.unrouted = untold.map(|(run, ..)| run).collect();
+        self.rearm(ctx);
+        self.desk.write(entry)
+    }
+}
+
+impl Handler<Orphaned> for Router {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, message: Orphaned, ctx: &mut Context<Self>) -> Self::Result {
+        let mut entry = Entry::default();
+        add(self.machine.on_orphans(message.0, self.clock.now()), &mut entry);
+        self.rearm(ctx);
+        self.desk.write(entry)
+    }
+}
+
+impl Handler<ConfigNoticed> for Router {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, message: ConfigNoticed, _: &mut Context<Self>) -> Self::Result {
+        let (mut entry, now) = (Entry::default(), self.clock.now());
+        for (number, said) in message.0.iter().enumerate() {
+            let (deliveries, note) = self.own.notices.configuration(said, number, now);
+            entry.deliveries.extend(deliveries);
+            entry.notes.push(note);
+        }
+        self.desk.write(entry)
     }
 }
 

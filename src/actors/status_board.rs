@@ -10,6 +10,7 @@ use actix::{Actor, ActorFutureExt, Context, Handler, ResponseActFuture, WrapFutu
 use jiff::Timestamp;
 
 use super::outlet::{Closed, Outlet};
+use super::roster::Roster;
 use crate::clock::Clock;
 use crate::domain::names::RunId;
 use crate::domain::run::{RunFacts, RunVerdict};
@@ -41,7 +42,7 @@ pub struct BoardOutlets {
     /// Who is told.
     pub router: Outlet<GetRouting>,
     /// Each sink.
-    pub sinks: Vec<(SinkKey, Outlet<GetSink>)>,
+    pub sinks: Roster,
 }
 
 /// The stages' last answers.
@@ -107,12 +108,14 @@ async fn ask_stages(stages: &BoardOutlets, journal: &dyn Journal, mut last: Last
     let facts = stages.aggregator.hand_over(GetFacts);
     let verdicts = stages.evaluator.hand_over(GetVerdicts);
     let routing = stages.router.hand_over(GetRouting);
-    let sinks: Vec<_> = stages.sinks.iter().map(|(key, sink)| (key, sink.hand_over(GetSink))).collect();
+    let running = stages.sinks.all();
+    let sinks: Vec<_> = running.iter().map(|(key, ways)| (key, ways.view.hand_over(GetSink))).collect();
     let mut silent = Vec::new();
     take("ingestor", counts, &mut last.counts, &mut silent).await;
     take("aggregator", facts, &mut last.facts, &mut silent).await;
     take("health evaluator", verdicts, &mut last.verdicts, &mut silent).await;
     take("router", routing, &mut last.routing, &mut silent).await;
+    last.sinks.retain(|key, _| running.iter().any(|(running, _)| running == key));
     for (key, answer) in sinks {
         match tokio::time::timeout(SHARE_LIMIT, answer).await {
             Ok(Ok(view)) => drop(last.sinks.insert(key.clone(), view)),

@@ -199,6 +199,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/healthz").route(views::read().to(views::healthz)))
         .service(resource("/readyz").route(views::read().to(views::readyz)))
         .service(resource("/api/v1/status").route(views::read().to(views::status)))
+        .service(resource("/api/v1/config").route(views::read().to(views::config)))
         .service(resource("/api/v1/runs").route(views::read().to(views::runs)))
         .service(resource("/api/v1/runs/{run:.+}").route(views::read().to(views::run)))
         .service(resource("/api/v1/sinks/{name:.+}/test").route(web::post().to(sinks::test)))

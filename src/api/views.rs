@@ -53,6 +53,14 @@ pub(super) async fn status(request: HttpRequest, board: web::Data<dyn Board>, in
     Ok(HttpResponse::Ok().json(wire::Status::of(&view, info.pid, &info.host)))
 }
 
+pub(super) async fn config(request: HttpRequest, board: web::Data<dyn Board>) -> Answer {
+    parameters(&request, &[])?;
+    match board.configuration() {
+        Some(view) => Ok(HttpResponse::Ok().json(wire::config::Config::of(&view))),
+        None => Err(Problem::new(StatusCode::NOT_FOUND, "this engine never reads its configuration anew".to_owned())),
+    }
+}
+
 pub(super) async fn runs(
     request: HttpRequest,
     board: web::Data<dyn Board>,

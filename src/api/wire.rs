@@ -4,6 +4,7 @@
 //! fields ending in `_s` (ages and run times cut to a tenth, settings exact to a millisecond),
 //! times are RFC 3339 in UTC. A reader must bear fields it does not know.
 
+pub mod config;
 mod convert;
 mod incident;
 mod operate;

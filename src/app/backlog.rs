@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::actors::outlet::Outlet;
+use crate::actors::roster::Roster;
 use crate::domain::delivery::Delivery;
 use crate::domain::team::SinkKey;
 use crate::limits::OUTBOX_PER_SINK_MAX;
 use crate::messages::Deliver;
-use crate::telemetry;
 
 /// What an earlier life did not deliver, by sink.
 pub(super) struct Backlog(HashMap<SinkKey, Vec<Delivery>>);
@@ -26,16 +25,19 @@ impl Backlog {
         self.0.get(sink).is_some_and(|deliveries| deliveries.len() > OUTBOX_PER_SINK_MAX)
     }
 
-    /// Puts it into the sinks' mailboxes, before anything newer.
-    pub(super) fn hand_out(self, sinks: &HashMap<SinkKey, Outlet<Deliver>>) {
+    /// Puts it into the sinks' mailboxes, before anything newer. The sinks that are no more: what is left
+    /// for them is for the Router.
+    pub(super) fn hand_out(self, sinks: &Roster) -> Vec<SinkKey> {
+        let mut gone = Vec::new();
         for (key, deliveries) in self.0 {
             match sinks.get(&key) {
                 Some(sink) => {
-                    let handed = sink.hand_over(Deliver(deliveries));
+                    let handed = sink.deliver.hand_over(Deliver(deliveries));
                     actix_rt::spawn(async move { handed.await.unwrap_or_default() });
                 }
-                None => deliveries.iter().for_each(|delivery| telemetry::delivery_without_sink(&key, &delivery.id)),
+                None => gone.push(key),
             }
         }
+        gone
     }
 }

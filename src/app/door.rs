@@ -1,6 +1,5 @@
 //! The doors of an engine: the way in, and the way to look.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::Parts;
 use crate::actors::outlet::Outlet;
 use crate::actors::pulse::Pulse;
+use crate::actors::roster::Roster;
 use crate::clock::Clock;
 use crate::domain::command::{Command, Done};
 use crate::domain::event::{EventBatch, Meaning};
@@ -31,8 +31,8 @@ use crate::messages::{
     TestSink, Widen,
 };
 use crate::ports::{
-    Board, IncidentQuery, Intake, IntakeError, Journal, JournalError, NotReady, OperateError, Operator, Origin,
-    SinkTestError, Taken,
+    Board, ConfigView, IncidentQuery, Intake, IntakeError, Journal, JournalError, NotReady, OperateError, Operator,
+    Origin, SinkTestError, Taken,
 };
 use crate::sources::socket::Senders;
 
@@ -46,6 +46,7 @@ pub struct Door {
     pub(super) settled: Arc<Notify>,
     empty: StatusView,
     lives: AtomicU64,
+    configuration: RwLock<Option<Arc<ConfigView>>>,
     stopping: AtomicBool,
     pub(super) pulse: Arc<Pulse>,
     /// The last silence's number: the microsecond in which it was made, or one more.
@@ -62,7 +63,7 @@ pub(super) struct Outlets {
     pub(super) runs: Outlet<GetRuns>,
     pub(super) marks: Outlet<GetMark>,
     pub(super) pings: Arc<Vec<(String, Outlet<Ping>)>>,
-    pub(super) sinks: Arc<BTreeMap<SinkKey, Outlet<TestSink>>>,
+    pub(super) sinks: Roster,
     pub(super) commands: Outlet<Operate>,
     pub(super) silences: Outlet<GetSilences>,
     pub(super) widen: Outlet<Widen>,
@@ -92,6 +93,7 @@ impl Door {
             settled,
             empty: StatusView::not_ready(now, "the engine is being built"),
             lives: AtomicU64::new(0),
+            configuration: RwLock::new(None),
             stopping: AtomicBool::new(false),
             pulse,
             last_silence: AtomicI64::new(0),
@@ -110,6 +112,13 @@ impl Door {
         let ends = batch.events.iter().filter(|event| matches!(event.meaning, Meaning::ProcessEnded(_)));
         for pid in ends.filter_map(|event| event.pid) {
             senders.gone(pid).await;
+        }
+    }
+
+    /// This configuration is in force from here on.
+    pub(super) fn show(&self, view: ConfigView) {
+        if let Ok(mut configuration) = self.configuration.write() {
+            *configuration = Some(Arc::new(view));
         }
     }
 
@@ -133,11 +142,14 @@ impl Door {
 
     /// The stages that do not answer in time.
     async fn silent(outlets: &Outlets) -> Vec<String> {
-        let asked = outlets.pings.iter().map(|(stage, outlet)| {
+        let asked = |stage: String, outlet: &Outlet<Ping>| {
             let answer = tokio::time::timeout(SELF_ANSWER_TIMEOUT, outlet.hand_over(Ping));
-            async move { (!matches!(answer.await, Ok(Ok(())))).then(|| stage.clone()) }
-        });
-        join_all(asked).await.into_iter().flatten().collect()
+            async move { (!matches!(answer.await, Ok(Ok(())))).then_some(stage) }
+        };
+        let stages = outlets.pings.iter().map(|(stage, outlet)| asked(stage.clone(), outlet));
+        let sinks = outlets.sinks.all();
+        let sinks = sinks.iter().map(|(key, ways)| asked(format!("sink {key}"), &ways.ping));
+        join_all(stages.chain(sinks)).await.into_iter().flatten().collect()
     }
 
     fn outlets(&self) -> Option<Outlets> {
@@ -251,8 +263,8 @@ impl Board for Door {
     async fn test_sink(&self, sink: &str) -> Result<Receipt, SinkTestError> {
         let Some(outlets) = self.outlets() else { return Err(SinkTestError::Closed) };
         match outlets.sinks.get(sink) {
-            Some(outlet) => outlet.hand_over(TestSink).await.map_err(|_| SinkTestError::Closed)?,
-            None => Err(SinkTestError::Unknown(outlets.sinks.keys().cloned().collect())),
+            Some(ways) => ways.test.hand_over(TestSink).await.map_err(|_| SinkTestError::Closed)?,
+            None => Err(SinkTestError::Unknown(outlets.sinks.all().into_iter().map(|(key, _)| key).collect())),
         }
     }
 
@@ -264,6 +276,10 @@ impl Board for Door {
         let Some(outlets) = self.outlets() else { return Err(IntakeError::Closed) };
         let asked = GetMark { run: run.clone(), path: path.clone() };
         outlets.marks.hand_over(asked).await.map_err(|_| IntakeError::Closed)
+    }
+
+    fn configuration(&self) -> Option<Arc<ConfigView>> {
+        self.configuration.read().ok()?.clone()
     }
 
     fn life(&self) -> u64 {

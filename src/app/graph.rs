@@ -1,6 +1,6 @@
 //! The actors of one life of the engine, and the machines they begin with.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use actix::Addr;
@@ -9,7 +9,9 @@ use tokio::sync::Notify;
 
 use super::backlog::Backlog;
 use super::door::Outlets;
-use super::{Parts, own};
+use super::reload::ReloadWays;
+use super::sinks::SinkSeat;
+use super::{Parts, own, sinks};
 use crate::actors::aggregator::Aggregator;
 use crate::actors::desk::{self, Desk, JournalTrouble};
 use crate::actors::health_evaluator::{EvaluatorOutlets, HealthEvaluator};
@@ -19,19 +21,20 @@ use crate::actors::liveness_poller::LivenessPoller;
 use crate::actors::outlet::Outlet;
 use crate::actors::pulse::{self, Pulse};
 use crate::actors::reporter::Reporter;
+use crate::actors::roster::Roster;
 use crate::actors::router::{OwnWatch, Router};
-use crate::actors::sink_runner::{RouterOutlets, SinkPlace, SinkRunner};
+
 use crate::actors::status_board::{BoardOutlets, StatusBoard};
 use crate::domain::aggregate::AggregateMachine;
 use crate::domain::health::{HealthEffects, HealthMachine};
 use crate::domain::intake::IntakeMachine;
 use crate::domain::names::RunId;
 use crate::domain::report_schedule::ReportSchedule;
-use crate::domain::routing::{RoutingMachine, SinkDirectory};
+use crate::domain::routing::RoutingMachine;
 use crate::domain::team::SinkKey;
 use crate::domain::time::Now;
 use crate::limits::OUTBOX_PER_SINK_MAX;
-use crate::messages::{Deliver, Drain, Ping, ReportMade};
+use crate::messages::{Drain, Ping, ReportMade};
 use crate::ports::{Entry, JournalError, Recovered};
 use crate::telemetry;
 
@@ -39,7 +42,11 @@ use crate::telemetry;
 pub(super) struct Graph {
     pub(super) stages: Vec<Stage>,
     pub(super) drains: Vec<(&'static str, Outlet<Drain>)>,
-    pub(super) sinks: Vec<(SinkKey, Outlet<Drain>)>,
+    /// The sinks that run: a reload adds and ends them.
+    pub(super) sink_stages: Vec<(SinkKey, Stage)>,
+    pub(super) roster: Roster,
+    pub(super) reload: ReloadWays,
+    pub(super) router: Addr<Router>,
     pub(super) outlets: Outlets,
 }
 
@@ -66,7 +73,9 @@ impl Graph {
         let (poller, router, board) =
             (Seat::<LivenessPoller>::new(), Seat::<Router>::new(), Seat::<StatusBoard>::new());
         let backlog = Backlog::of(&recovered.deliveries);
-        let sinks = seat_sinks(parts, &router.addr, &backlog);
+        let sinks = sinks::seat_all(parts, &router.addr, &backlog);
+        let roster = Roster::default();
+        sinks.iter().for_each(|sink| sink.enter(&roster));
         let trouble: JournalTrouble = Arc::new(Mutex::new(None));
         let (desk, errands) = Desk::new();
         // Before anything else of this life: what is written after it would hide how long we were away.
@@ -79,8 +88,8 @@ impl Graph {
             status: Outlet::to(&board.addr),
             runs: Outlet::to(&board.addr),
             marks: Outlet::to(&aggregator.addr),
-            pings: Arc::new(pings(engine, &sinks)),
-            sinks: Arc::new(sinks.iter().map(|(key, seat, _)| (key.clone(), Outlet::to(&seat.addr))).collect()),
+            pings: Arc::new(pings(engine)),
+            sinks: roster.clone(),
             commands: Outlet::to(&router.addr),
             widen: Outlet::to(&evaluator.addr),
             forget: Outlet::to(&evaluator.addr),
@@ -93,20 +102,20 @@ impl Graph {
             ("health evaluator", Outlet::to(&evaluator.addr)),
             ("router", Outlet::to(&router.addr)),
         ];
-        let sink_drains = sinks.iter().map(|(key, seat, _)| (key.clone(), Outlet::to(&seat.addr))).collect();
         let board_outlets = BoardOutlets {
             ingestor: Outlet::to(&ingestor.addr),
             aggregator: Outlet::to(&aggregator.addr),
             evaluator: Outlet::to(&evaluator.addr),
             router: Outlet::to(&router.addr),
-            sinks: sinks.iter().map(|(key, seat, _)| (key.clone(), Outlet::to(&seat.addr))).collect(),
+            sinks: roster.clone(),
         };
-        let to_sinks: HashMap<SinkKey, Outlet<Deliver>> =
-            sinks.iter().map(|(key, seat, _)| (key.clone(), Outlet::to(&seat.addr))).collect();
         let (reporter, reports) = (Seat::<Reporter>::new(), Outlet::to(&router.addr));
         let reporter_actor = reporter_of(parts, &recovered, reports);
         drains.insert(0, ("reporter", Outlet::to(&reporter.addr)));
-        backlog.hand_out(&to_sinks);
+        let reload = ReloadWays::to(&ingestor.addr, &evaluator.addr, &router.addr, &reporter.addr);
+        for gone in backlog.hand_out(&roster) {
+            actix_rt::spawn(sinks::adopt(parts.journal.clone(), gone, Outlet::to(&router.addr)));
+        }
         let evaluator_outlets = EvaluatorOutlets {
             router: Outlet::to(&router.addr),
             poller: Outlet::to(&poller.addr),
@@ -121,10 +130,10 @@ impl Graph {
             Aggregator::new(machines.aggregate, clock, Outlet::to(&evaluator.addr), Outlet::to(&evaluator.addr));
         let ingestor_actor = Ingestor::new(machines.intake, Outlet::to(&aggregator.addr));
         // Downstream first: whoever starts finds its receivers there.
-        let mut stages: Vec<Stage> =
-            sinks.into_iter().map(|(_, seat, runner)| seat.launch("sink runner", runner)).collect();
-        let desk_task = desk::run(errands, parts.journal.clone(), to_sinks, trouble.clone(), settled);
-        stages.push(Stage { name: "desk", handle: actix_rt::spawn(desk_task) });
+        let sink_stages = sinks.into_iter().map(SinkSeat::launch).collect();
+        let desk_task = desk::run(errands, parts.journal.clone(), roster.clone(), trouble.clone(), settled);
+        let mut stages = vec![Stage { name: "desk", handle: actix_rt::spawn(desk_task) }];
+        let router_addr = router.addr.clone();
         stages.push(
             router
                 .launch("router", Router::new(machines.routing, clock, desk, trouble, machines.unrouted, machines.own)),
@@ -137,24 +146,25 @@ impl Graph {
         stages.push(ingestor.launch("ingestor", ingestor_actor));
         stages.push(board.launch("status board", StatusBoard::new(clock, board_outlets, parts.journal.clone())));
         stages.push(Stage { name: "pulse", handle: actix_rt::spawn(beats) });
-        Graph { stages, drains, sinks: sink_drains, outlets }
+        Graph { stages, drains, sink_stages, roster, reload, router: router_addr, outlets }
     }
 
     /// Resolves when a stage has ended: which, and how.
     pub(super) async fn ended(&mut self) -> (&'static str, String) {
-        let (result, index, _) = select_all(self.stages.iter_mut().map(|stage| &mut stage.handle)).await;
+        let sinks = self.sink_stages.iter_mut().map(|(_, stage)| stage);
+        let mut stages: Vec<&mut Stage> = self.stages.iter_mut().chain(sinks).collect();
+        let (result, index, _) = select_all(stages.iter_mut().map(|stage| &mut stage.handle)).await;
         let how = match result {
             Ok(()) => "it returned".to_owned(),
             Err(error) if error.is_panic() => "it panicked".to_owned(),
             Err(error) => error.to_string(),
         };
-        (self.stages[index].name, how)
+        (stages[index].name, how)
     }
 
     pub(super) fn abort(&self) {
-        for stage in &self.stages {
-            stage.handle.abort();
-        }
+        let sinks = self.sink_stages.iter().map(|(_, stage)| stage);
+        self.stages.iter().chain(sinks).for_each(|stage| stage.handle.abort());
     }
 }
 
@@ -182,7 +192,7 @@ impl Machines {
         let mut health = HealthMachine::new(parts.identity.clone(), parts.teams.clone(), now);
         let mut routing = RoutingMachine::new(
             parts.teams.clone(),
-            directory(&parts.sinks),
+            sinks::directory(&parts.sinks),
             parts.external_url.clone(),
             recovered.name.clone(),
             recovered.last_incident,
@@ -218,19 +228,6 @@ impl Machines {
     }
 }
 
-type SinkSeat = (SinkKey, Seat<SinkRunner>, SinkRunner);
-
-fn seat_sinks(parts: &Parts, router: &Addr<Router>, backlog: &Backlog) -> Vec<SinkSeat> {
-    let seat = |place: &SinkPlace| {
-        let back =
-            RouterOutlets { settled: Outlet::to(router), changed: Outlet::to(router), stranded: Outlet::to(router) };
-        let (journal, behind) = (parts.journal.clone(), backlog.is_behind(&place.key));
-        let runner = SinkRunner::new(place.clone(), parts.clock, parts.io.clone(), back, journal, behind);
-        (place.key.clone(), Seat::new(), runner)
-    };
-    parts.sinks.iter().map(seat).collect()
-}
-
 type Engine<'a> = (
     &'a Addr<Ingestor>,
     &'a Addr<Aggregator>,
@@ -240,21 +237,14 @@ type Engine<'a> = (
     &'a Addr<StatusBoard>,
 );
 
-/// Every stage by name, to ask it whether it answers.
-fn pings(engine: Engine<'_>, sinks: &[SinkSeat]) -> Vec<(String, Outlet<Ping>)> {
-    let mut pings = vec![
+/// Every stage but the sinks by name, to ask it whether it answers.
+fn pings(engine: Engine<'_>) -> Vec<(String, Outlet<Ping>)> {
+    vec![
         ("ingestor".to_owned(), Outlet::to(engine.0)),
         ("aggregator".to_owned(), Outlet::to(engine.1)),
         ("liveness poller".to_owned(), Outlet::to(engine.2)),
         ("health evaluator".to_owned(), Outlet::to(engine.3)),
         ("router".to_owned(), Outlet::to(engine.4)),
         ("status board".to_owned(), Outlet::to(engine.5)),
-    ];
-    pings.extend(sinks.iter().map(|(key, seat, _)| (format!("sink {key}"), Outlet::to(&seat.addr))));
-    pings
-}
-
-fn directory(sinks: &[SinkPlace]) -> SinkDirectory {
-    let fallbacks = sinks.iter().filter_map(|sink| Some((sink.key.clone(), sink.fallback.clone()?)));
-    SinkDirectory { known: sinks.iter().map(|sink| sink.key.clone()).collect(), fallbacks: fallbacks.collect() }
+    ]
 }

@@ -17,15 +17,16 @@ use super::ping::Pinger;
 use super::service::ServiceManager;
 use super::watch_self::{self, Listeners};
 use super::worded::WordedSink;
-use super::{Door, Engine, OwnPlan, Parts};
+use super::{Change, Door, Engine, OwnPlan, Parts, Reloader};
 use crate::actors::sink_runner::SinkPlace;
 use crate::api::{ApiConfig, ApiError, ApiServer, EngineInfo};
 use crate::clock::Clock;
 use crate::config::{Config, SelfConfig, SinkConfig};
 use crate::domain::health::HostIdentity;
+use crate::domain::notice::ConfigNotice;
 use crate::domain::template::TemplateBook;
 use crate::journal::{MemoryJournal, SqliteJournal};
-use crate::ports::{Journal, JournalError};
+use crate::ports::{ConfigView, Journal, JournalError};
 use crate::probes::{Host as Machine, SystemProbe};
 use crate::sources::socket::{HelloInfo, SocketError, SocketServer};
 use crate::telemetry;
@@ -69,8 +70,11 @@ pub enum JournalPlace {
 /// A hosted engine.
 pub struct Host {
     door: Arc<Door>,
+    journal: Arc<dyn Journal>,
+    clock: Clock,
     api: Option<SocketAddr>,
     socket: Option<PathBuf>,
+    reloader: Reloader,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -87,6 +91,8 @@ pub struct HostError {
 /// What the engine's thread says when it is ready.
 struct Ready {
     door: Arc<Door>,
+    journal: Arc<dyn Journal>,
+    reloader: Reloader,
     api: Option<SocketAddr>,
 }
 
@@ -105,7 +111,9 @@ impl Host {
             .map_err(|error| HostError::new(format!("cannot start the engine's thread: {error}")))?;
         let gone = || Err(HostError::new("the engine's thread ended before it was ready".to_owned()));
         match readiness.recv().unwrap_or_else(|_| gone()) {
-            Ok(Ready { door, api }) => Ok(Host { door, api, socket, stop: Some(stop), thread: Some(thread) }),
+            Ok(Ready { door, journal, reloader, api }) => {
+                Ok(Host { door, journal, clock, reloader, api, socket, stop: Some(stop), thread: Some(thread) })
+            }
             Err(error) => Err(error),
         }
     }
@@ -123,6 +131,28 @@ impl Host {
     /// Where the unix socket is.
     pub fn socket(&self) -> Option<PathBuf> {
         self.socket.clone()
+    }
+
+    /// Goes on with the teams and the sinks of another configuration, each sink opened anew; resolves when
+    /// that is in force.
+    pub async fn reload(&self, config: &Config) {
+        let open = |sink: &SinkConfig| open_sink(sink, config, &self.journal, self.clock);
+        let sinks: Vec<SinkPlace> = config.sinks.values().map(open).collect();
+        let (done, is_done) = oneshot::channel();
+        let changed = sinks.iter().map(|sink| sink.key.clone()).collect();
+        self.reloader.reload(Change { teams: config.teams.clone().into(), sinks, changed, done }).await;
+        // An engine that is stopping answers nothing.
+        is_done.await.unwrap_or_default();
+    }
+
+    /// Has the teams told of what became of the configuration.
+    pub async fn tell(&self, said: Vec<ConfigNotice>) {
+        self.reloader.tell(said).await;
+    }
+
+    /// What is shown of the configuration from here on.
+    pub fn show(&self, view: ConfigView) {
+        self.door.show(view);
     }
 
     /// Stops upstream first and waits for it. What is not delivered stays in the journal.
@@ -199,7 +229,7 @@ impl Hosted {
             teams: plan.config.teams.clone().into(),
             external_url: plan.config.engine.external_url.clone(),
             clock,
-            journal,
+            journal: journal.clone(),
             probe: Arc::new(SystemProbe::new()),
             sinks,
             io: io.handle().clone(),
@@ -241,7 +271,7 @@ impl Hosted {
             let listeners = Listeners { manager: watched.manager, pinger: pinger(&plan.config.own, io) };
             actix_rt::spawn(watch_self::run(door.clone(), clock, listeners))
         });
-        let ready = Ready { door, api: api.as_ref().map(ApiServer::addr) };
+        let ready = Ready { door, journal, reloader: engine.reloader(), api: api.as_ref().map(ApiServer::addr) };
         Ok((Hosted { engine, api, stop_sources, socket, manager, self_watch }, ready))
     }
 

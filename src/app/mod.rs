@@ -9,7 +9,9 @@ mod graph;
 mod host;
 mod own;
 mod ping;
+mod reload;
 pub mod service;
+mod sinks;
 mod watch_self;
 mod worded;
 
@@ -19,10 +21,11 @@ use std::time::Duration;
 
 use futures_util::future::{Either, join_all, select};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 pub use door::{Door, Undelivered};
 pub use host::{Host, HostError, HostPlan, JournalPlace, Watched};
+pub use reload::{Change, Reloader};
 
 use crate::actors::outlet::Outlet;
 use crate::actors::pulse::Pulse;
@@ -37,6 +40,7 @@ use crate::ports::{Alive, Entry, Journal, JournalError, Probe};
 use crate::telemetry;
 
 use graph::Graph;
+use reload::Order;
 
 /// A rebuild waits this long, then twice as long, up to [`REBUILD_MAX`].
 const REBUILD_FIRST: Duration = Duration::from_millis(100);
@@ -85,6 +89,8 @@ pub struct Engine {
     parts: Parts,
     door: Arc<Door>,
     graph: Graph,
+    reloader: Reloader,
+    orders: mpsc::Receiver<Order>,
 }
 
 impl Engine {
@@ -100,7 +106,8 @@ impl Engine {
         parts.own.set_aside = None;
         let door = Arc::new(Door::new(&parts, settled, pulse));
         door.open(graph.outlets.clone());
-        Ok(Engine { parts, door, graph })
+        let (reloader, orders) = Reloader::new();
+        Ok(Engine { parts, door, graph, reloader, orders })
     }
 
     /// The engine's doors.
@@ -108,14 +115,32 @@ impl Engine {
         self.door.clone()
     }
 
+    /// The way to have it go on with another configuration, while it runs.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
+    }
+
     /// Runs until `until` resolves, building the graph anew whenever a stage ends unasked.
     pub async fn run<T>(&mut self, until: impl Future<Output = T>) -> T {
         let mut until = std::pin::pin!(until);
         let mut wait = REBUILD_FIRST;
         loop {
-            let (stage, how) = match select(until.as_mut(), Box::pin(self.graph.ended())).await {
-                Either::Left((value, _)) => return value,
-                Either::Right((ended, _)) => ended,
+            let happened = {
+                let event = select(Box::pin(self.graph.ended()), Box::pin(self.orders.recv()));
+                match select(until.as_mut(), event).await {
+                    Either::Left((value, _)) => return value,
+                    Either::Right((Either::Left((ended, _)), _)) => Ok(ended),
+                    Either::Right((Either::Right((order, _)), _)) => Err(order),
+                }
+            };
+            let (stage, how) = match happened {
+                Ok(ended) => ended,
+                Err(order) => {
+                    if let Some(order) = order {
+                        self.obey(order).await;
+                    }
+                    continue;
+                }
             };
             telemetry::stage_ended(stage, &how, wait);
             self.door.close();
@@ -139,7 +164,8 @@ impl Engine {
         for (stage, drain) in &self.graph.drains {
             self.drain(stage, drain, DRAIN_LIMIT).await;
         }
-        join_all(self.graph.sinks.iter().map(|(key, drain)| self.drain(key, drain, SINK_DRAIN_LIMIT))).await;
+        let sinks = self.graph.roster.all();
+        join_all(sinks.iter().map(|(key, ways)| self.drain(key, &ways.drain, SINK_DRAIN_LIMIT))).await;
         self.graph.abort();
         self.sign_off().await;
     }

@@ -12,13 +12,16 @@ use crate::ports::{Alive, Entry, Recovered};
 
 /// What the Router tells of runwatch itself.
 pub(super) fn watch(parts: &Parts, recovered: &Recovered, now: Now) -> OwnWatch {
-    let notices = Notices::new(parts.teams.clone(), recovered.name.clone());
+    OwnWatch { notices: Notices::new(parts.teams.clone(), recovered.name.clone()), canary: canary(parts, now) }
+}
+
+/// The scheduled test of the sinks that can be opened.
+pub(super) fn canary(parts: &Parts, now: Now) -> Option<Canary> {
     // What is sent to a sink that cannot be opened waits until it can: a test a day would pile up.
     let open: Vec<SinkKey> =
         parts.sinks.iter().filter(|place| place.sink.is_ok()).map(|place| place.key.clone()).collect();
     let daily = parts.own.canary.clone();
-    let canary = daily.map(|daily| Canary::new(daily, sinks_of(&parts.teams, &open), now));
-    OwnWatch { notices, canary }
+    daily.map(|daily| Canary::new(daily, sinks_of(&parts.teams, &open), now))
 }
 
 /// The first entry of a life of the engine: that it lives, how long nothing was watched before it,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use runwatch_plugin::SinkType;
 
+use super::check_diff;
 use crate::config::{self, Config, Environment, Gravity, Problem, Problems};
 
 /// What `check` takes.
@@ -13,12 +14,22 @@ use crate::config::{self, Config, Environment, Gravity, Problem, Problems};
 pub struct CheckArgs {
     /// Files to check; without any, the one that `serve` would read
     pub files: Vec<PathBuf>,
+    /// Show what a reload would change and send
+    #[arg(long)]
+    pub diff: bool,
+    /// The engine that is compared with (default: the one of this user, else what was in force last)
+    #[arg(long, value_name = "URL", env = "RUNWATCH_URL", requires = "diff")]
+    pub url: Option<String>,
 }
 
 /// Checks files, or what `config` and the environment lead to. Exit code 0: fine; 1: not.
 ///
 /// Sinks are opened, so that a missing secret is found here and not at night; nothing is sent.
 pub fn run(args: &CheckArgs, config: Option<&Path>, types: &[SinkType], env: &Environment) -> ExitCode {
+    if args.diff && args.files.len() > 1 {
+        check_diff::say_one_file();
+        return ExitCode::from(2);
+    }
     match check(args, config, types, env, &mut anstream::stdout(), &mut anstream::stderr()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -43,7 +54,16 @@ fn check(
             Ok((config, mut warnings)) => {
                 open_sinks(&config, &mut warnings);
                 show(&warnings, err)?;
-                writeln!(out, "{}", fine(&config, &warnings))?;
+                if config.quarantined.is_empty() {
+                    writeln!(out, "{}", fine(&config, &warnings))?;
+                } else {
+                    all_fine = false;
+                    let broken = counted(config.quarantined.len(), "broken team file");
+                    writeln!(err, "{}: {broken}, put aside at a reload", name(&warnings))?;
+                }
+                if args.diff {
+                    all_fine &= check_diff::show(&config, args.url.as_deref(), out, err)?;
+                }
             }
             Err(problems) => {
                 all_fine = false;
@@ -108,7 +128,8 @@ mod tests {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         let env = Environment { working_dir: folder.path().to_owned(), ..fakes::environment() };
-        let args = CheckArgs { files: files.iter().map(|(name, _)| PathBuf::from(name)).collect() };
+        let args =
+            CheckArgs { files: files.iter().map(|(name, _)| PathBuf::from(name)).collect(), ..CheckArgs::default() };
         let (mut out, mut err) = (Vec::new(), anstream::StripStream::new(Vec::new()));
         let fine = check(&args, None, fakes::TYPES, &env, &mut out, &mut err).unwrap();
         (fine, String::from_utf8(out).unwrap(), String::from_utf8(err.into_inner()).unwrap())

@@ -171,12 +171,17 @@ fn configuration(folder: &Path, told: mpsc::Sender<Notification>) -> anyhow::Res
         state_dir: folder.join("state"),
         external_url: None,
     };
+    let (sinks, teams) = ([(sink.key.clone(), sink)].into(), vec![team]);
+    let (sources, quarantined, team_files) = (Vec::new(), Vec::new(), Vec::new());
     Ok(Config {
+        include: Vec::new(),
         engine,
-        teams: vec![team],
-        sinks: [(sink.key.clone(), sink)].into(),
+        teams,
+        sinks,
         own: SelfConfig::default(),
-        sources: Vec::new(),
+        sources,
+        quarantined,
+        team_files,
     })
 }
 

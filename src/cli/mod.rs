@@ -3,6 +3,7 @@
 pub mod ack;
 pub mod attach;
 pub mod check;
+mod check_diff;
 pub mod demo;
 pub mod detach;
 pub mod embedded;
@@ -12,6 +13,7 @@ mod members;
 pub mod outbox;
 mod paint;
 mod people;
+mod reload;
 pub mod report;
 pub mod run;
 pub mod serve;
@@ -179,8 +181,18 @@ fn ask<A: Future<Output = anyhow::Result<ExitCode>>>(
     env: &Environment,
     command: impl FnOnce(EngineTarget) -> A,
 ) -> ExitCode {
-    match words::configuration(config, env, false) {
-        Some(settings) => words::block_on(command(EngineTarget { url: asked.url, socket: settings.engine.socket })),
+    match target(asked.url, config, env) {
+        Some(target) => words::block_on(command(target)),
         None => ExitCode::FAILURE,
     }
+}
+
+/// The engine that is meant: by URL, else by the socket of the configuration.
+fn target(url: Option<String>, config: Option<&Path>, env: &Environment) -> Option<EngineTarget> {
+    // Which engine is meant is said: what stands in a file, broken or not, is no matter.
+    let socket = match &url {
+        Some(_) => PathBuf::new(),
+        None => words::configuration(config, env, false)?.engine.socket,
+    };
+    Some(EngineTarget { url, socket })
 }

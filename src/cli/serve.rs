@@ -6,28 +6,30 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::reload::Served;
 use super::{outbox, words};
 use crate::app::service::{ServiceManager, VARIABLES};
 use crate::app::{Host, HostPlan, JournalPlace, Watched};
 use crate::clock::Clock;
 use crate::config::Environment;
+use crate::limits::CONFIG_LOOK;
 use crate::probes::{raise_descriptor_limit, take_variable};
 
 /// Runs the engine until SIGTERM or SIGINT. A second one leaves at once.
-pub fn run(config: Option<&Path>, env: &Environment) -> ExitCode {
+pub fn run(file: Option<&Path>, env: &Environment) -> ExitCode {
     let manager = service_manager();
-    let Some(settings) = words::configuration(config, env, true) else { return ExitCode::FAILURE };
+    let Some(settings) = words::configuration(file, env, true) else { return ExitCode::FAILURE };
     if let Err(error) = raise_descriptor_limit() {
         tracing::warn!(%error, "cannot raise the limit of open files: fewer processes can be watched");
     }
     let state_dir = settings.engine.state_dir.clone();
-    outbox::pick_up(&state_dir, config);
+    outbox::pick_up(&state_dir, file);
     let plan = HostPlan {
         journal: JournalPlace::Disk(state_dir.clone()),
         socket: Some(settings.engine.socket.clone()),
         listen: Some(settings.engine.listen),
-        config: settings,
-        watched: Some(Watched { manager }),
+        config: settings.clone(),
+        watched: Some(Watched { manager: manager.clone() }),
     };
     let host = match Host::start(plan, Clock::System) {
         Ok(host) => host,
@@ -41,9 +43,18 @@ pub fn run(config: Option<&Path>, env: &Environment) -> ExitCode {
     words::say(&format!("runwatch serves at {url} and {socket}; state in {}", state_dir.display()));
     let stopped = words::block_on(async {
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut served = Served::new(file, env, settings, manager);
+        served.begin(&host).await;
+        loop {
+            tokio::select! {
+                _ = term.recv() => break,
+                _ = int.recv() => break,
+                _ = hangup.recv() => served.reload(&host).await,
+                () = tokio::time::sleep(CONFIG_LOOK) => if served.has_changed() {
+                    served.reload(&host).await;
+                }
+            }
         }
         // Whoever asks twice means at once; what is not delivered is in the journal.
         std::thread::spawn(move || {

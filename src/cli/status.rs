@@ -68,6 +68,7 @@ pub(super) async fn answer(args: &StatusArgs, target: &EngineTarget) -> Result<S
     if let Some(why) = &status.engine.not_ready {
         paint::say(&format!("{}: the engine is not ready: {}", styled(YELLOW, "warning"), clean(why)));
     }
+    say_of_configuration(&client).await;
     if runs.is_empty() {
         paint::say("no runs yet: start one with `runwatch run -- CMD`");
     }
@@ -78,6 +79,24 @@ pub(super) async fn answer(args: &StatusArgs, target: &EngineTarget) -> Result<S
         text.push_str(&silence::table(&active, status.at).text(0));
     }
     Ok(text)
+}
+
+/// What of the configuration is not in force as it is written.
+async fn say_of_configuration(client: &Client) {
+    // An engine of a run carries on with what it began with, and has nothing to say here.
+    let Ok(config) = client.config().await else { return };
+    let warn = |text: String| paint::say(&format!("{}: {}", styled(YELLOW, "warning"), clean(&text)));
+    if let Some(trouble) = config.trouble {
+        warn(format!("the configuration is broken, what was in force before stays: {trouble}"));
+    }
+    for file in config.quarantined {
+        let kept =
+            if file.last_good_in_force { "its last good version is in force" } else { "nothing of it is in force" };
+        warn(format!("the team file {} is broken, {kept}: {}", file.file, file.error));
+    }
+    if !config.needs_restart.is_empty() {
+        warn(format!("changed in [engine], from the next start on: {}", config.needs_restart.join(", ")));
+    }
 }
 
 fn table(runs: &[wire::Run]) -> String {

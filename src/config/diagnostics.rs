@@ -35,6 +35,8 @@ pub struct Problem {
     /// Whether it may be no more than the consequence of an error in the syntax: half-read tables
     /// lack keys. Such a problem is not shown beside one.
     pub may_follow: bool,
+    /// Whose file it is in: 0 is the main one, then the team files in their order.
+    pub source: usize,
 }
 
 /// All that is wrong with one configuration, with the text it is about.
@@ -43,22 +45,31 @@ pub struct Problems {
     path: Option<PathBuf>,
     text: String,
     list: Vec<Problem>,
+    /// Those of the team files.
+    beside: Vec<Problems>,
 }
 
 impl Problem {
     /// An error at a place in the file.
     pub fn error(at: Range<usize>, message: impl Into<String>) -> Problem {
-        Problem { gravity: Gravity::Error, message: message.into(), at: Some(at), hint: None, may_follow: false }
+        Problem {
+            gravity: Gravity::Error,
+            message: message.into(),
+            at: Some(at),
+            hint: None,
+            may_follow: false,
+            source: 0,
+        }
     }
 
     /// A warning at a place in the file, or of the whole.
     pub fn warning(at: Option<Range<usize>>, message: impl Into<String>) -> Problem {
-        Problem { gravity: Gravity::Warning, message: message.into(), at, hint: None, may_follow: true }
+        Problem { gravity: Gravity::Warning, message: message.into(), at, hint: None, may_follow: true, source: 0 }
     }
 
     /// An error that no place in a file is to blame for.
     pub fn placeless(message: impl Into<String>) -> Problem {
-        Problem { gravity: Gravity::Error, message: message.into(), at: None, hint: None, may_follow: false }
+        Problem { gravity: Gravity::Error, message: message.into(), at: None, hint: None, may_follow: false, source: 0 }
     }
 
     /// The same problem with advice.
@@ -83,7 +94,19 @@ impl Problems {
         let mut seen = HashSet::new();
         list.retain(|problem| seen.insert((problem.at.clone(), problem.message.clone())));
         list.sort_by_key(|problem| problem.at.as_ref().map_or(usize::MAX, |at| at.start));
-        Problems { path: path.map(Path::to_owned), text: text.to_owned(), list }
+        Problems { path: path.map(Path::to_owned), text: text.to_owned(), list, beside: Vec::new() }
+    }
+
+    /// With those of the team files, which are shown after these.
+    #[must_use]
+    pub fn beside(mut self, beside: Vec<Problems>) -> Problems {
+        self.beside = beside.into_iter().filter(|problems| !problems.is_empty()).collect();
+        self
+    }
+
+    /// The problems of the team files that have some.
+    pub fn of_team_files(&self) -> &[Problems] {
+        &self.beside
     }
 
     /// One more.
@@ -101,14 +124,25 @@ impl Problems {
         self.path.as_deref()
     }
 
-    /// Whether any of them makes the configuration unusable.
+    /// Whether any of them makes the configuration unusable: those of team files do not.
     pub fn has_errors(&self) -> bool {
         self.list.iter().any(|problem| problem.gravity == Gravity::Error)
     }
 
+    /// The first error in one line, with its place.
+    pub fn first_error(&self) -> String {
+        let Some(error) = self.list.iter().find(|problem| problem.gravity == Gravity::Error) else {
+            return String::new();
+        };
+        match error.at.as_ref().and_then(|at| self.place(at)) {
+            Some(place) => format!("{place}: {}", error.message),
+            None => error.message.clone(),
+        }
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.is_empty() && self.beside.is_empty()
     }
 
     /// `runwatch.toml:12:3`, the place of a span of this file; lines and columns count from 1.
@@ -138,6 +172,7 @@ impl Problems {
         if self.list.len() > SHOWN_MAX {
             texts.push(format!("and {} more\n", self.list.len() - SHOWN_MAX));
         }
+        texts.extend(self.beside.iter().map(|problems| problems.render(styled)));
         texts.join("\n")
     }
 }

@@ -24,6 +24,8 @@ pub(super) type Text = Spanned<String>;
 /// One configuration file.
 #[derive(Debug, Default)]
 pub(super) struct File<'i> {
+    /// Patterns of team files.
+    pub(super) include: Option<Spanned<Vec<Text>>>,
     /// `[engine]`.
     pub(super) engine: EngineFile,
     /// `[freshness]`.
@@ -97,6 +99,7 @@ pub(super) fn read<'i>(text: &'i str, problems: &mut Vec<Problem>) -> File<'i> {
     let (document, errors) = DeTable::parse_recoverable(text);
     problems.extend(errors.iter().map(|error| syntax_error(error, text)));
     let mut root = Section::root(document.get_ref());
+    let include = root.texts("include", problems);
     let engine = root.section("engine", problems).map(|section| engine(section, problems));
     let own = root.section("self", problems).map(|section| self_watch::read(section, problems));
     let freshness = root.section("freshness", problems).map(|section| freshness(section, true, problems));
@@ -107,6 +110,7 @@ pub(super) fn read<'i>(text: &'i str, problems: &mut Vec<Problem>) -> File<'i> {
     let teams = teams.map(|section| named(&section, problems, team)).unwrap_or_default();
     root.finish(problems);
     File {
+        include,
         engine: engine.unwrap_or_default(),
         own: own.unwrap_or_default(),
         freshness: freshness.unwrap_or_default(),
@@ -116,6 +120,22 @@ pub(super) fn read<'i>(text: &'i str, problems: &mut Vec<Problem>) -> File<'i> {
         teams_at,
         broken_at: errors.iter().map(|error| error.span().unwrap_or(0..0)).collect(),
     }
+}
+
+/// Reads a team file as typed: it holds `[teams.NAME]` alone.
+pub(super) fn read_teams<'i>(text: &'i str, problems: &mut Vec<Problem>) -> File<'i> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    problems.extend(errors.iter().map(|error| syntax_error(error, text)));
+    let mut root = Section::root(document.get_ref());
+    let teams = root.section("teams", problems);
+    let teams_at = teams.as_ref().map(|section| section.at.clone());
+    let teams = teams.map(|section| named(&section, problems, team)).unwrap_or_default();
+    for entry in root.entries().iter().filter(|entry| entry.name.get_ref() != "teams") {
+        let message = format!("a team file may not hold {}", quoted(entry.name.get_ref()));
+        problems.push(Problem::error(entry.name.span(), message).hint("it holds its own [teams.NAME] alone"));
+    }
+    let broken_at = errors.iter().map(|error| error.span().unwrap_or(0..0)).collect();
+    File { teams, teams_at, broken_at, ..File::default() }
 }
 
 fn syntax_error(error: &toml::de::Error, text: &str) -> Problem {

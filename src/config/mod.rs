@@ -11,6 +11,8 @@ mod environment;
 pub(crate) mod fakes;
 mod file;
 mod hours;
+mod include;
+mod kept;
 mod load;
 mod mask;
 mod notify;
@@ -18,14 +20,18 @@ mod pacing;
 mod report;
 mod resolve;
 mod self_watch;
+mod settings;
 mod sinks;
 pub mod suggest;
 mod table;
 mod team_file;
+#[cfg(test)]
+mod team_file_tests;
 mod teams;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,8 +45,12 @@ use runwatch_plugin::{SinkPlan, SinkType};
 
 pub use diagnostics::{Gravity, Problem, Problems};
 pub use environment::Environment;
+pub use include::Quarantined;
+pub use kept::{in_force, keep};
 pub use load::{check_text, load};
+pub use settings::{Settings, differences, needs_restart, settings};
 pub use sinks::built_in;
+pub use watch::Stamp;
 
 use crate::domain::canary::Daily;
 use crate::domain::names::Name;
@@ -58,8 +68,14 @@ pub struct Config {
     pub sinks: BTreeMap<SinkKey, SinkConfig>,
     /// How runwatch itself is watched.
     pub own: SelfConfig,
-    /// The files that were read; none means the built-in settings.
+    /// The files that were read, the main one first; none means the built-in settings.
     pub sources: Vec<PathBuf>,
+    /// Patterns of team files, as the main file has them.
+    pub include: Vec<String>,
+    /// Team files that are not in force as they are written.
+    pub quarantined: Vec<Quarantined>,
+    /// The team files that are, with their texts.
+    pub team_files: Vec<(PathBuf, String)>,
 }
 
 /// The engine's own settings.
@@ -99,13 +115,15 @@ pub struct SinkConfig {
     pub plan: Arc<dyn SinkPlan>,
     /// How long one delivery may take.
     pub timeout: Duration,
+    /// Tells its settings from others; the secrets among them cannot be read from it.
+    pub fingerprint: u64,
     /// The sink that is told what this one does not take.
     pub fallback: Option<SinkKey>,
     /// Its own words, stronger than those of the teams that it tells.
     pub templates: MessageTemplates,
     /// The team it belongs to; `None` for a common one.
     pub team: Option<Name>,
-    /// Where its name stands in the file; `None` for a built-in sink.
+    /// Where its name stands in the main file; `None` for one of a team file and for a built-in one.
     pub at: Option<Range<usize>>,
 }
 

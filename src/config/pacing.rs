@@ -55,17 +55,22 @@ pub(super) fn escalation(
     problems: &mut Vec<Problem>,
 ) -> Vec<EscalationStep> {
     let mut found = Vec::new();
+    check_escalation(steps, problems);
     for step in steps {
         let told = named_sinks(step.sinks.as_ref(), team, sinks, problems);
         let Some(after) = &step.after else { continue };
-        if after.get_ref().is_zero() {
-            let problem = Problem::error(after.span(), "`after` is zero: that is no escalation");
-            problems.push(problem.hint("name the sink in a `notify` entry to have it told at once"));
-        }
         found.push(EscalationStep { after: *after.get_ref(), sinks: told });
     }
     found.sort_by_key(|step| step.after);
     found
+}
+
+/// Finds the mistakes of steps, whoever has them.
+pub(super) fn check_escalation(steps: &[EscalateFile], problems: &mut Vec<Problem>) {
+    for after in steps.iter().filter_map(|step| step.after.as_ref()).filter(|after| after.get_ref().is_zero()) {
+        let problem = Problem::error(after.span(), "`after` is zero: that is no escalation");
+        problems.push(problem.hint("name the sink in a `notify` entry to have it told at once"));
+    }
 }
 
 /// What is planned; times of day are those of `zone`.

@@ -35,12 +35,13 @@ impl Default for Freshness {
     }
 }
 
-/// Resolves a file. The configuration may be used only if no error was added to `problems`.
+/// Resolves a file; `lost` says that there were teams that cannot be had. The configuration may be used only if no error was added to `problems`.
 pub(super) fn resolve(
     file: &File<'_>,
     path: Option<&Path>,
     env: &Environment,
     types: &[SinkType],
+    lost: bool,
     problems: &mut Vec<Problem>,
 ) -> Config {
     let folder = env.working_dir.join(path.and_then(Path::parent).unwrap_or(Path::new("")));
@@ -53,9 +54,12 @@ pub(super) fn resolve(
     for sink in &file.sinks {
         sinks.define(sink, None, problems);
     }
-    let teams = teams(file, inherited, env, &mut sinks, problems);
+    let teams = teams(file, inherited, env, lost, &mut sinks, problems);
     let sinks = sinks.finish(problems);
-    Config { engine, teams, sinks, own, sources: path.map(PathBuf::from).into_iter().collect() }
+    let sources = path.map(PathBuf::from).into_iter().collect();
+    let (quarantined, team_files) = (Vec::new(), Vec::new());
+    let include = file.include.iter().flat_map(Spanned::get_ref).map(|typed| typed.get_ref().clone()).collect();
+    Config { include, engine, teams, sinks, own, sources, quarantined, team_files }
 }
 
 fn mode(mode: Option<&Text>, problems: &mut Vec<Problem>) {

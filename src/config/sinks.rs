@@ -1,11 +1,13 @@
 //! `[sinks.NAME]` at both levels: names, types, the plugins' own keys, and who uses what.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
 use runwatch_plugin::{SettingsError, SinkPlan, SinkSettings, SinkType};
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::SinkConfig;
 use super::diagnostics::{Problem, quoted};
@@ -23,9 +25,9 @@ pub(super) const BUILT_IN: &[&str] = &["terminal", "desktop"];
 pub(super) struct SinkTable<'t> {
     types: &'t [SinkType],
     /// A sink whose definition is wrong is `None`: it was reported, and its name exists.
-    sinks: BTreeMap<SinkKey, (Option<Range<usize>>, Option<SinkConfig>)>,
+    sinks: BTreeMap<SinkKey, (Option<(usize, Range<usize>)>, Option<SinkConfig>)>,
     /// What sinks name as their fallback.
-    fallbacks: BTreeMap<SinkKey, Text>,
+    fallbacks: BTreeMap<SinkKey, (usize, Text)>,
     used: BTreeSet<SinkKey>,
 }
 
@@ -39,22 +41,23 @@ impl<'t> SinkTable<'t> {
     pub(super) fn define(
         &mut self,
         file: &SinkFile<'_>,
-        team: Option<&Name>,
+        team: Option<(&Name, usize)>,
         problems: &mut Vec<Problem>,
     ) -> Option<SinkKey> {
         let name = checked_name("the sink's name", &file.name, problems)?;
         let key = match team {
-            Some(team) => Name::from(format!("{team}/{name}")),
+            Some((team, _)) => Name::from(format!("{team}/{name}")),
             None => name,
         };
         if self.sinks.len() == limits::SINKS_MAX {
             let message = format!("there are more than {} sinks", limits::SINKS_MAX);
             problems.push(Problem::error(file.name.span(), message).hint("let teams share sinks under [sinks]"));
         }
+        let source = team.map_or(0, |(_, source)| source);
         let config = self.plan(&key, file, team, problems);
-        self.sinks.insert(key.clone(), (Some(file.name.span()), config));
+        self.sinks.insert(key.clone(), (Some((source, file.name.span())), config));
         if let Some(fallback) = &file.fallback {
-            self.fallbacks.insert(key.clone(), fallback.clone());
+            self.fallbacks.insert(key.clone(), (source, fallback.clone()));
         }
         Some(key)
     }
@@ -63,7 +66,7 @@ impl<'t> SinkTable<'t> {
         &self,
         key: &SinkKey,
         file: &SinkFile<'_>,
-        team: Option<&Name>,
+        team: Option<(&Name, usize)>,
         problems: &mut Vec<Problem>,
     ) -> Option<SinkConfig> {
         let typed = file.kind.as_ref()?;
@@ -88,11 +91,12 @@ impl<'t> SinkTable<'t> {
             Some(timeout) => *timeout.get_ref(),
             None => limits::DELIVERY_TIMEOUT,
         };
-        let at = Some(file.name.span());
-        let (key, team) = (key.clone(), team.cloned());
+        let at = Some(file.name.span()).filter(|_| team.is_none_or(|(_, source)| source == 0));
+        let (key, team) = (key.clone(), team.map(|(team, _)| team.clone()));
+        let fingerprint = fingerprint(file.settings.get_ref());
         let templates = file.templates.compiled(problems);
         let plan = Arc::from(plan);
-        Some(SinkConfig { key, kind: *kind, plan, timeout, fallback: None, templates, team, at })
+        Some(SinkConfig { key, kind: *kind, plan, timeout, fingerprint, fallback: None, templates, team, at })
     }
 
     /// Adds a sink that no file defines, with settings that are the program's own.
@@ -143,30 +147,12 @@ impl<'t> SinkTable<'t> {
 
     /// Finds every sink's fallback: one that the same team may use, and that does not lead back.
     fn resolve_fallbacks(&mut self, problems: &mut Vec<Problem>) {
-        let typed = std::mem::take(&mut self.fallbacks);
         let mut found: BTreeMap<SinkKey, SinkKey> = BTreeMap::new();
-        for (key, typed) in &typed {
-            let team = key.split_once('/').map(|(team, _)| Name::from(team));
-            let name = typed.get_ref();
-            let is_own = |name: &str| key.rsplit('/').next() == Some(name);
-            let Some(fallback) = self.key_of(team.as_ref(), name, problems) else {
-                let names = self.names_for(team.as_ref());
-                let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !is_own(name)).collect();
-                let message = format!("sink {} falls back on {}, which does not exist", quoted(key), quoted(name));
-                let hint = advise(name, &names, "sinks it may name");
-                problems.push(Problem::error(typed.span(), message).hint(hint).following());
-                continue;
-            };
-            let way: Vec<&SinkKey> = std::iter::successors(Some(&fallback), |sink| found.get(*sink)).collect();
-            if way.contains(&key) {
-                let message = format!("sink {} falls back on itself", quoted(key));
-                let by = way.iter().map(|sink| format!(" → {sink}")).collect::<String>();
-                let problem = Problem::error(typed.span(), message);
-                problems
-                    .push(problem.hint(format!("{key}{by} leads round in a circle: let one of them have no fallback")));
-                continue;
+        for (key, (source, typed)) in std::mem::take(&mut self.fallbacks) {
+            match self.fallback(&key, &typed, &found, problems) {
+                Ok(fallback) => drop(found.insert(key, fallback)),
+                Err(problem) => problems.push(Problem { source, ..problem }),
             }
-            found.insert(key.clone(), fallback);
         }
         // Whoever is told through a sink may be told through all that it falls back on.
         let told: Vec<SinkKey> = self.used.iter().cloned().collect();
@@ -178,6 +164,32 @@ impl<'t> SinkTable<'t> {
                 config.fallback = Some(fallback);
             }
         }
+    }
+
+    fn fallback(
+        &mut self,
+        key: &SinkKey,
+        typed: &Text,
+        found: &BTreeMap<SinkKey, SinkKey>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<SinkKey, Problem> {
+        let team = key.split_once('/').map(|(team, _)| Name::from(team));
+        let name = typed.get_ref();
+        let Some(fallback) = self.key_of(team.as_ref(), name, problems) else {
+            let is_own = |name: &str| key.rsplit('/').next() == Some(name);
+            let names = self.names_for(team.as_ref());
+            let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !is_own(name)).collect();
+            let message = format!("sink {} falls back on {}, which does not exist", quoted(key), quoted(name));
+            let hint = advise(name, &names, "sinks it may name");
+            return Err(Problem::error(typed.span(), message).hint(hint).following());
+        };
+        let way: Vec<&SinkKey> = std::iter::successors(Some(&fallback), |sink| found.get(*sink)).collect();
+        if !way.contains(&key) {
+            return Ok(fallback);
+        }
+        let by = way.iter().map(|sink| format!(" → {sink}")).collect::<String>();
+        let hint = format!("{key}{by} leads round in a circle: let one of them have no fallback");
+        Err(Problem::error(typed.span(), format!("sink {} falls back on itself", quoted(key))).hint(hint))
     }
 
     /// The names a team can use.
@@ -212,8 +224,9 @@ impl<'t> SinkTable<'t> {
         self.resolve_fallbacks(problems);
         for (key, (at, _)) in &self.sinks {
             if !self.used.contains(key) {
-                let problem =
-                    Problem::warning(at.clone(), format!("nobody is told anything through sink {}", quoted(key)));
+                let message = format!("nobody is told anything through sink {}", quoted(key));
+                let (source, at) = at.clone().map_or((0, None), |(source, at)| (source, Some(at)));
+                let problem = Problem { source, ..Problem::warning(at, message) };
                 problems.push(problem.hint("name it under `sinks` in a `notify` entry, or take it out"));
             }
         }
@@ -235,11 +248,42 @@ fn unconfigured(name: &str, settings: &str, types: &[SinkType]) -> Option<Result
         kind,
         plan: Arc::from(plan),
         timeout: limits::DELIVERY_TIMEOUT,
+        fingerprint: 0,
         fallback: None,
         templates: MessageTemplates::default(),
         team: None,
         at: None,
     }))
+}
+
+/// A number for what stands in a table, wherever that stands in its file.
+fn fingerprint(table: &DeTable<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hash_table(table, &mut hasher);
+    hasher.finish()
+}
+
+fn hash_table(table: &DeTable<'_>, hasher: &mut DefaultHasher) {
+    for (key, value) in table {
+        key.get_ref().hash(hasher);
+        hash_value(value.get_ref(), hasher);
+    }
+}
+
+fn hash_value(value: &DeValue<'_>, hasher: &mut DefaultHasher) {
+    value.type_str().hash(hasher);
+    match value {
+        DeValue::Table(table) => hash_table(table, hasher),
+        DeValue::Array(values) => {
+            values.len().hash(hasher);
+            values.iter().for_each(|value| hash_value(value.get_ref(), hasher));
+        }
+        DeValue::String(text) => text.hash(hasher),
+        DeValue::Integer(number) => (number.radix(), number.as_str()).hash(hasher),
+        DeValue::Float(number) => number.as_str().hash(hasher),
+        DeValue::Boolean(flag) => flag.hash(hasher),
+        DeValue::Datetime(datetime) => datetime.to_string().hash(hasher),
+    }
 }
 
 /// A name for a team or a sink: 1 to 200 characters, no control characters, no slash.

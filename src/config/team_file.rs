@@ -23,6 +23,8 @@ pub(super) struct DefaultsFile {
 /// `[teams.NAME]`.
 #[derive(Debug)]
 pub(super) struct TeamFile<'i> {
+    /// Which file it stands in: 0 is the main one.
+    pub(super) source: usize,
     /// Its name, as the key of its table.
     pub(super) name: Text,
     /// What makes a run its own.
@@ -176,7 +178,7 @@ pub(super) fn team<'i>(entry: Entry<'_, 'i>, problems: &mut Vec<Problem>) -> Opt
     let sinks = sinks(&mut section, problems);
     let keys = keys(&mut section, problems);
     section.finish(problems);
-    Some(TeamFile { name: entry.name, matches, sinks, keys })
+    Some(TeamFile { source: 0, name: entry.name, matches, sinks, keys })
 }
 
 fn keys(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> TeamKeys {

@@ -1,6 +1,7 @@
 //! `[teams.NAME]` and `[defaults]`: which runs are whose, and who is told of what.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use globset::{Glob, GlobMatcher};
 use jiff::tz::TimeZone;
@@ -10,7 +11,7 @@ use super::environment::Environment;
 use super::file::{File, Text};
 use super::hours::zone;
 use super::notify::{check_rule, repeat_interval, rule};
-use super::pacing::{escalation, maintenance, pacing};
+use super::pacing::{check_escalation, escalation, maintenance, pacing};
 use super::report;
 use super::resolve::Freshness;
 use super::sinks::{BUILT_IN, SinkTable, checked_name};
@@ -18,6 +19,7 @@ use super::team_file::{DefaultsFile, MatchFile, NotifyFile, TeamFile, TeamKeys};
 use crate::domain::freshness::BoundSource;
 use crate::domain::names::Name;
 use crate::domain::team::{DEFAULT_TEAM, NotifyFilter, NotifyRule, Pacing, RunMatcher, SinkKey, Team};
+use crate::domain::template::MessageTemplates;
 
 /// The settings of the Slack sink that `RUNWATCH_SLACK_URL` adds.
 const SLACK_FROM_ENV: &str = "webhook_url = { env = \"RUNWATCH_SLACK_URL\" }";
@@ -29,34 +31,44 @@ struct TeamResolver<'r, 't> {
     env: &'r Environment,
     sinks: &'r mut SinkTable<'t>,
     problems: &'r mut Vec<Problem>,
+    /// Where the team that is resolved has its name, where that is in a file of its own.
+    own_file: Option<Range<usize>>,
 }
 
-/// Resolves the teams, in the order of the file; `default` is always among them.
+/// Resolves the teams, in the order of the files; `default` is always among them. `lost`: there were
+/// teams that cannot be had, whose runs are left to `default`.
 pub(super) fn teams(
     file: &File<'_>,
     inherited: Freshness,
     env: &Environment,
+    lost: bool,
     sinks: &mut SinkTable<'_>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Team> {
     // Every sink first: an entry of one team may not see another's, but a hint may.
     let mut named = Vec::new();
     for team in &file.teams {
-        let Some(name) = checked_name("the team's name", &team.name, problems) else { continue };
-        let own: Vec<SinkKey> =
-            team.sinks.iter().filter_map(|sink| sinks.define(sink, Some(&name), problems)).collect();
-        named.push((team, name, own));
+        let known = problems.len();
+        if let Some(name) = checked_name("the team's name", &team.name, problems) {
+            let define = |sink| sinks.define(sink, Some((&name, team.source)), problems);
+            let own: Vec<SinkKey> = team.sinks.iter().filter_map(define).collect();
+            named.push((team, name, own));
+        }
+        of_source(team.source, &mut problems[known..]);
     }
-    let mut resolver = TeamResolver { defaults: &file.defaults, inherited, env, sinks, problems };
-    let mut teams: Vec<Team> = named.into_iter().map(|(team, name, own)| resolver.team(team, name, &own)).collect();
+    let defaults = &file.defaults;
+    let mut resolver = TeamResolver { defaults, inherited, env, sinks, problems, own_file: None };
+    resolver.check_defaults();
+    let mut teams: Vec<Team> = named.into_iter().map(|(team, name, own)| resolver.sourced(team, name, &own)).collect();
     if !file.teams.is_empty() && file.teams.iter().all(|team| team.keys.notify.is_some()) {
-        resolver.unused_defaults();
+        resolver.report_unused_defaults();
     }
     if file.teams.is_empty() {
         teams.push(resolver.only_team());
     } else if !teams.iter().any(|team| &*team.name == DEFAULT_TEAM) {
-        teams.push(resolver.silent_default());
-        if teams.iter().any(claims_all) {
+        // The runs of a team that cannot be had are better told to all than to nobody.
+        teams.push(if lost { resolver.loud_default() } else { resolver.silent_default() });
+        if lost || teams.iter().any(claims_all) {
             return teams;
         }
         let message = "a run that no team matches is told to nobody";
@@ -68,15 +80,49 @@ pub(super) fn teams(
     teams
 }
 
+/// Says whose file the problems are in.
+fn of_source(source: usize, problems: &mut [Problem]) {
+    problems.iter_mut().for_each(|problem| problem.source = source);
+}
+
 impl TeamResolver<'_, '_> {
-    /// A team of the file.
+    /// A team, with its problems placed in its file.
+    fn sourced(&mut self, file: &TeamFile<'_>, name: Name, own: &[SinkKey]) -> Team {
+        let known = self.problems.len();
+        self.own_file = (file.source > 0).then(|| file.name.span());
+        let team = self.team(file, name, own);
+        of_source(file.source, &mut self.problems[known..]);
+        team
+    }
+
+    /// What a team takes from `[defaults]`. What is wrong with that for this team alone is this team's
+    /// trouble, where it has a file of its own, and nobody else's.
+    fn inherited<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let known = self.problems.len();
+        let value = read(self);
+        if let Some(at) = self.own_file.clone() {
+            let fresh = self.problems.split_off(known);
+            let is_known =
+                |one: &Problem| self.problems.iter().any(|two| (&one.at, &one.message) == (&two.at, &two.message));
+            let fresh: Vec<Problem> = fresh.into_iter().filter(|one| !is_known(one)).collect();
+            self.problems.extend(fresh.into_iter().map(|problem| Problem {
+                message: format!("{} (inherited from [defaults])", problem.message),
+                at: Some(at.clone()),
+                ..problem
+            }));
+        }
+        value
+    }
+
+    /// A team of a file.
     fn team(&mut self, file: &TeamFile<'_>, name: Name, own: &[SinkKey]) -> Team {
         let keys = &file.keys;
-        let matchers = file.matches.iter().filter_map(|entry| matcher(entry, self.problems)).collect();
+        let matchers = matchers(&file.matches, self.problems);
         let freshness = self.inherited.overlaid(&keys.freshness, BoundSource::Team, self.problems);
         let entries = keys.notify.as_deref().or(self.defaults.keys.notify.as_deref());
         let notify = match entries {
-            Some(entries) => self.rules(entries, &name, keys),
+            Some(entries) if keys.notify.is_some() => self.rules(entries, &name, keys),
+            Some(entries) => self.inherited(|team| team.rules(entries, &name, keys)),
             None if !own.is_empty() => {
                 let names = own.iter().filter_map(|key| key.split_once('/'));
                 let names: Vec<String> = names.map(|(_, name)| name.to_owned()).collect();
@@ -98,28 +144,42 @@ impl TeamResolver<'_, '_> {
 
     /// The team with what it, else `[defaults]`, says of when it is told.
     fn paced(&mut self, team: Team, keys: &TeamKeys) -> Team {
-        let inherited = &self.defaults.keys;
-        let typed = keys.timezone.as_ref().or(inherited.timezone.as_ref());
-        let timezone = typed.and_then(|typed| zone(typed, self.problems)).unwrap_or(TimeZone::UTC);
-        let common = pacing(inherited, Pacing::default(), self.problems);
-        let follow = keys.follow.as_deref().or(inherited.follow.as_deref()).unwrap_or_default();
-        let steps = keys.escalate.as_deref().or(inherited.escalate.as_deref()).unwrap_or_default();
-        let report = keys.report.as_ref().or(inherited.report.as_ref());
+        let defaults = self.defaults;
+        let common = self.inherited(|team| team.given(&defaults.keys));
+        let zone = keys.timezone.as_ref().and_then(|typed| zone(typed, self.problems)).or(common.timezone);
+        let timezone = zone.unwrap_or(TimeZone::UTC);
+        let escalate = match &keys.escalate {
+            Some(steps) => escalation(steps, &team.name, self.sinks, self.problems),
+            None => {
+                let steps = defaults.keys.escalate.as_deref().unwrap_or_default();
+                self.inherited(|own| escalation(steps, &team.name, own.sinks, own.problems))
+            }
+        };
         // What is planned for everyone is planned for those, too, who plan something of their own.
-        let planned = [inherited, keys].into_iter().filter_map(|keys| keys.maintenance.as_deref());
-        let planned = planned.flat_map(|entries| maintenance(entries, &timezone, self.problems)).collect();
-        let common_words = inherited.templates.compiled(self.problems);
-        let own = keys.templates.compiled(self.problems);
-        Team {
-            follow: follow.iter().filter_map(|entry| matcher(entry, self.problems)).collect(),
-            pacing: pacing(keys, common, self.problems),
-            escalate: escalation(steps, &team.name, self.sinks, self.problems),
-            maintenance: planned,
-            report: report.and_then(|file| report::plan(file, &team.name, self.sinks, self.problems)),
-            evidence: keys.evidence.kept(&inherited.evidence),
-            templates: own.or(&common_words),
-            timezone,
-            ..team
+        let for_all = defaults.keys.maintenance.as_deref().unwrap_or_default();
+        let mut planned = self.inherited(|own| maintenance(for_all, &timezone, own.problems));
+        planned.extend(maintenance(keys.maintenance.as_deref().unwrap_or_default(), &timezone, self.problems));
+        let follow = keys.follow.as_deref().map(|follow| matchers(follow, self.problems)).unwrap_or(common.follow);
+        let pacing = pacing(keys, common.pacing, self.problems);
+        let report = match &keys.report {
+            Some(file) => report::plan(file, &team.name, self.sinks, self.problems),
+            None => {
+                let file = defaults.keys.report.as_ref();
+                self.inherited(|own| file.and_then(|file| report::plan(file, &team.name, own.sinks, own.problems)))
+            }
+        };
+        let evidence = keys.evidence.kept(&defaults.keys.evidence);
+        let templates = keys.templates.compiled(self.problems).or(&common.templates);
+        Team { follow, pacing, escalate, maintenance: planned, report, evidence, templates, timezone, ..team }
+    }
+
+    /// What `[defaults]` gives to any team, whatever its sinks are.
+    fn given(&mut self, keys: &TeamKeys) -> Given {
+        Given {
+            timezone: keys.timezone.as_ref().and_then(|typed| zone(typed, self.problems)),
+            pacing: pacing(keys, Pacing::default(), self.problems),
+            follow: matchers(keys.follow.as_deref().unwrap_or_default(), self.problems),
+            templates: keys.templates.compiled(self.problems),
         }
     }
 
@@ -142,6 +202,12 @@ impl TeamResolver<'_, '_> {
     /// The owner of what nobody claims, where other teams are named and it is not.
     fn silent_default(&self) -> Team {
         Team { bounds: self.inherited.bounds, startup: self.inherited.startup, ..Team::named(DEFAULT_TEAM) }
+    }
+
+    /// The same where a team cannot be had: whatever sinks there are for all tell of its runs.
+    fn loud_default(&mut self) -> Team {
+        let notify = self.rule_to(&DEFAULT_TEAM.into(), &self.common_names(), &TeamKeys::default());
+        Team { notify, ..self.silent_default() }
     }
 
     /// The common sinks of the file, else the sinks of this machine: the terminal, and the desktop
@@ -181,15 +247,35 @@ impl TeamResolver<'_, '_> {
         repeat_interval(keys.repeat_interval.as_ref().or(self.defaults.keys.repeat_interval.as_ref()))
     }
 
-    /// Entries of `[[defaults.notify]]` that no team inherits: still read, so that their mistakes
-    /// are found, and said to be of no use.
-    fn unused_defaults(&mut self) {
-        let Some(entries) = self.defaults.keys.notify.as_deref() else { return };
-        entries.iter().for_each(|entry| check_rule(entry, self.problems));
-        let message = "nobody inherits `defaults.notify`: every team has its own `notify`";
-        let problem = Problem::warning(Some(self.defaults.notify_at.clone()), message);
-        self.problems.push(problem.hint("take it out, or take a team's `notify` out"));
+    /// Finds the mistakes of `[defaults]`, whoever inherits it.
+    fn check_defaults(&mut self) {
+        let defaults = self.defaults;
+        defaults.keys.notify.iter().flatten().for_each(|entry| check_rule(entry, self.problems));
+        let given = self.given(&defaults.keys);
+        let zone = given.timezone.unwrap_or(TimeZone::UTC);
+        maintenance(defaults.keys.maintenance.as_deref().unwrap_or_default(), &zone, self.problems);
+        check_escalation(defaults.keys.escalate.as_deref().unwrap_or_default(), self.problems);
     }
+
+    fn report_unused_defaults(&mut self) {
+        if self.defaults.keys.notify.is_some() {
+            let message = "nobody inherits `defaults.notify`: every team has its own `notify`";
+            let problem = Problem::warning(Some(self.defaults.notify_at.clone()), message);
+            self.problems.push(problem.hint("take it out, or take a team's `notify` out"));
+        }
+    }
+}
+
+/// What `[defaults]` gives to any team.
+struct Given {
+    timezone: Option<TimeZone>,
+    pacing: Pacing,
+    follow: Vec<RunMatcher>,
+    templates: MessageTemplates,
+}
+
+fn matchers(files: &[MatchFile], problems: &mut Vec<Problem>) -> Vec<RunMatcher> {
+    files.iter().filter_map(|entry| matcher(entry, problems)).collect()
 }
 
 /// Whether no run is left for another team.

@@ -19,7 +19,7 @@ use super::delivery::Delivery;
 use super::ledger::{Note, NoteKind};
 use super::names::{Name, RunKey};
 use super::routing::delivery;
-use super::team::{NotifyFilter, SinkKey, Team};
+use super::team::{DEFAULT_TEAM, NotifyFilter, SinkKey, Team};
 use super::time::Now;
 
 /// The run that it names: runwatch itself.
@@ -31,6 +31,19 @@ pub struct Notices {
     teams: Arc<[Team]>,
     /// The journal's own name: the stem of every id.
     stem: String,
+}
+
+/// What became of the configuration, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigNotice {
+    /// The teams it is about; `None`: all of them.
+    pub teams: Option<Vec<Name>>,
+    /// What happened.
+    pub summary: String,
+    /// Why.
+    pub reason: String,
+    /// What to do.
+    pub next: String,
 }
 
 /// What a notice says.
@@ -93,6 +106,41 @@ impl Notices {
             since: now.utc,
         };
         self.teams.iter().flat_map(|team| self.tell(team, &id, &words, now)).collect()
+    }
+
+    /// The same to other teams.
+    #[must_use]
+    pub fn to_teams(self, teams: Arc<[Team]>) -> Notices {
+        Notices { teams, ..self }
+    }
+
+    /// Tells what became of the configuration: to the teams it is about, as far as they are there; else
+    /// to the default team. `number` tells what is said at one time apart.
+    pub fn configuration(&self, said: &ConfigNotice, number: usize, now: Now) -> (Vec<Delivery>, Note) {
+        let id = format!("{}-config-{}-{number}", self.stem, now.utc.as_microsecond());
+        let words = Words {
+            severity: Severity::Warning,
+            summary: said.summary.clone(),
+            reason: said.reason.clone(),
+            next: said.next.clone(),
+            since: now.utc,
+        };
+        let about = |team: &&Team| said.teams.as_ref().is_none_or(|teams| teams.contains(&team.name));
+        let mut told: Vec<&Team> = self.teams.iter().filter(about).collect();
+        if told.is_empty() {
+            told.extend(self.teams.iter().filter(|team| *team.name == *DEFAULT_TEAM));
+        }
+        let note = Note {
+            at: now.utc,
+            what: NoteKind::Reloaded,
+            incident: None,
+            run: None,
+            team: said.teams.as_ref().and_then(|teams| teams.first().cloned()),
+            sink: None,
+            delivery: None,
+            said: format!("{}: {}", said.summary, said.reason),
+        };
+        (told.into_iter().flat_map(|team| self.tell(team, &id, &words, now)).collect(), note)
     }
 
     /// The scheduled test of `sinks`, each for one team, on that day.

@@ -78,6 +78,13 @@ impl ReportSchedule {
         ReportSchedule { teams: planned.collect() }
     }
 
+    /// Goes on with other teams: who was reported to is not told the same again.
+    pub fn reload(&mut self, teams: &[Team], now: Now) {
+        let reported: Vec<(Name, Timestamp)> =
+            self.teams.iter().filter_map(|planned| Some((planned.team.clone(), planned.reported?))).collect();
+        *self = ReportSchedule::new(teams, &reported, now);
+    }
+
     /// Reports that are due, and teams that are new: from now on their time counts, which is to be
     /// written down.
     pub fn on_deadline(&mut self, now: Now) -> (Vec<ReportDue>, Vec<(Name, Timestamp)>) {

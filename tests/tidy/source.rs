@@ -28,7 +28,7 @@ const LAYERS: &[&[&str]] = &[
 /// Who may name the sink crates' table beside the layers above it.
 const PLUGINS_USERS: &[&str] = &["app", "cli", "main"];
 /// What the actors share: everything else in `actors/` is an actor, which no other may import.
-const ACTOR_PARTS: &[&str] = &["outlet", "lifecycle", "desk", "pulse"];
+const ACTOR_PARTS: &[&str] = &["outlet", "lifecycle", "desk", "pulse", "roster"];
 /// Where actix may be named.
 const ACTIX_MODULES: &[&str] = &["actors", "messages", "app", "api"];
 /// Crates that would make the domain impure.

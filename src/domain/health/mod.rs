@@ -13,6 +13,7 @@ mod liveness;
 mod member_freshness;
 mod members;
 mod past;
+mod reload;
 mod reports;
 mod restore;
 mod run;

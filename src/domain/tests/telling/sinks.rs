@@ -72,7 +72,7 @@ fn what_waits_for_a_sink_that_is_down_goes_to_its_fallback_and_so_does_the_end()
     turn(&mut night, 40_000, "pager", condition);
     let waiting = night.sent[0].1.id.clone();
     let moved = strand(&mut night, "pager");
-    assert_eq!(moved, [waiting.clone()]);
+    assert_eq!(moved, std::slice::from_ref(&waiting));
     let copy = &night.sent.last().unwrap().1;
     assert_eq!((&*copy.sink, copy.notification.kind), ("mail", Kind::Firing));
     let settled = &night.settlements[0];

@@ -1,0 +1,121 @@
+//! `runwatch check --diff`: what a reload would change, and what it would send.
+//!
+//! It is compared with what the running engine says is in force; without one, with what was in force last.
+
+use std::fs;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use runwatch_plugin::format_duration;
+
+use super::words;
+use crate::api::wire;
+use crate::client::{Client, ClientError, EngineTarget};
+use crate::config::{self, Config, Settings};
+use crate::domain::freshness::BoundSource;
+
+/// What a new configuration is compared with.
+struct InForce {
+    /// Where it is from, in words.
+    from: String,
+    settings: Settings,
+    /// Of a running engine: its runs and its sinks.
+    engine: Option<(Vec<wire::Run>, Vec<wire::Sink>)>,
+}
+
+/// Shows the differences between what is in force and `config`.
+///
+/// # Errors
+/// The output cannot be written.
+pub(super) fn show(config: &Config, url: Option<&str>, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<bool> {
+    let Some(in_force) = find(config, url, err)? else { return Ok(false) };
+    let lines = config::differences(&in_force.settings, &config::settings(config));
+    writeln!(out, "compared with {}:", in_force.from)?;
+    if lines.is_empty() {
+        writeln!(out, "no difference")?;
+    }
+    for line in &lines {
+        let restart = if line[2..].starts_with("engine.") { "  (from the next start on)" } else { "" };
+        writeln!(out, "{line}{restart}")?;
+    }
+    if let Some((runs, sinks)) = &in_force.engine {
+        let sends = sends(config, &in_force.settings, runs, sinks);
+        if sends.is_empty() {
+            writeln!(out, "a reload would send nothing")?;
+        }
+        for line in sends {
+            writeln!(out, "a reload would send: {line}")?;
+        }
+    }
+    Ok(true)
+}
+
+/// What is in force: with the running engine, else what is kept of the last one. `None`: there is
+/// nothing to compare with, and it was said why.
+fn find(config: &Config, url: Option<&str>, err: &mut dyn Write) -> io::Result<Option<InForce>> {
+    let target = EngineTarget { url: url.map(str::to_owned), socket: config.engine.socket.clone() };
+    match ask(&target) {
+        Ok(in_force) => return Ok(Some(in_force)),
+        Err(error) if url.is_some() || !matches!(error, ClientError::NotThere { .. }) => {
+            writeln!(err, "error: {error}")?;
+            return Ok(None);
+        }
+        Err(_) => {}
+    }
+    let path = config::in_force(&config.engine.state_dir);
+    let kept = fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str(&text).ok());
+    let Some(settings) = kept else {
+        writeln!(err, "error: no engine runs, and none has run with this state directory: nothing to compare with")?;
+        writeln!(err, "hint: name the engine with --url")?;
+        return Ok(None);
+    };
+    Ok(Some(InForce { from: "what was in force last; no engine runs".to_owned(), settings, engine: None }))
+}
+
+fn ask(target: &EngineTarget) -> Result<InForce, ClientError> {
+    let not_there = |error: io::Error| ClientError::NotThere { place: String::new(), reason: error.to_string() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(not_there)?;
+    runtime.block_on(async {
+        let client = Client::find(target).await?;
+        let settings = client.config().await?.settings;
+        let engine = (client.runs(None, None).await?.runs, client.status().await?.sinks);
+        Ok(InForce { from: format!("the engine at {}", client.url()), settings, engine: Some(engine) })
+    })
+}
+
+/// What people would be told because of a reload, as things stand.
+fn sends(config: &Config, old: &Settings, runs: &[wire::Run], sinks: &[wire::Sink]) -> Vec<String> {
+    let mut lines: Vec<String> = runs.iter().filter_map(|run| of_bounds(config, run)).collect();
+    for run in runs.iter().filter(|run| config.teams.iter().all(|team| *team.name != *run.team)) {
+        let word = if old.contains_key(&format!("teams.{}.place", run.team)) { "is no more" } else { "is not there" };
+        lines.push(format!("what {} is told from then on to others: its team {} {word}", run.run, run.team));
+    }
+    for sink in sinks.iter().filter(|sink| sink.pending > 0 && !config.sinks.contains_key(sink.sink.as_str())) {
+        let count = if sink.pending == 1 { "1 message".to_owned() } else { format!("{} messages", sink.pending) };
+        lines.push(format!("{count} that wait for sink {}, through another", sink.sink));
+    }
+    lines
+}
+
+/// A run that is judged otherwise by its team's new bounds.
+fn of_bounds(config: &Config, run: &wire::Run) -> Option<String> {
+    let team = config.teams.iter().find(|team| *team.name == *run.team)?;
+    let own =
+        [BoundSource::Expect, BoundSource::CommandLine].iter().any(|source| source.words() == run.freshness.source);
+    let age = Duration::try_from_secs_f64(run.freshness.age_s?).ok()?;
+    if own || run.ended_at.is_some() {
+        return None;
+    }
+    let (was, is) = (run.freshness.critical_s, team.bounds.stale);
+    let (age_s, bound) = (format!("{:.1} s", age.as_secs_f64()), format_duration(is));
+    match (age.as_secs_f64() >= was, age >= is, age < team.bounds.slow) {
+        (true, _, true) => Some(format!("{} is well again: {age_s} without an event, stale from {bound} on", run.run)),
+        (false, true, _) => Some(format!("{} is silent: {age_s} without an event, stale from {bound} on", run.run)),
+        _ => None,
+    }
+}
+
+/// Says that a file was not compared.
+pub(super) fn say_one_file() {
+    words::error(&"--diff compares one configuration", Some("name one file, or none"));
+}

@@ -1,0 +1,156 @@
+//! What `serve` does about its configuration while it runs: reads it anew when it is told to or when it
+//! changes, has it carried out, and tells what became of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::app::Host;
+use crate::app::service::ServiceManager;
+use crate::clock::Clock;
+use crate::config::{self, Config, Environment, Problems, Quarantined, Stamp};
+use crate::domain::names::Name;
+use crate::domain::notice::ConfigNotice;
+use crate::plugins::sink_types;
+use crate::ports::{ConfigView, TeamFileView};
+use crate::telemetry;
+
+/// The configuration of an engine that runs.
+pub(super) struct Served {
+    file: Option<PathBuf>,
+    env: Environment,
+    in_force: Config,
+    /// The files as they were read last, whatever came of it.
+    read: Stamp,
+    /// The files as they were looked at last: a change counts once it is at rest.
+    seen: Stamp,
+    trouble: Option<String>,
+    needs_restart: Vec<&'static str>,
+    manager: Option<Arc<ServiceManager>>,
+}
+
+impl Served {
+    /// The configuration that the engine was started with.
+    pub(super) fn new(
+        file: Option<&Path>,
+        env: &Environment,
+        in_force: Config,
+        manager: Option<Arc<ServiceManager>>,
+    ) -> Served {
+        let read = Stamp::now(file, env, &in_force.include);
+        let (file, env, seen) = (file.map(Path::to_owned), env.clone(), read.clone());
+        Served { file, env, in_force, read, seen, trouble: None, needs_restart: Vec::new(), manager }
+    }
+
+    /// Keeps what is good of it, shows it, and tells whose files are broken.
+    pub(super) async fn begin(&self, host: &Host) {
+        self.keep();
+        self.show(host);
+        host.tell(self.in_force.quarantined.iter().map(quarantined).collect()).await;
+    }
+
+    /// Whether the files changed and are at rest now.
+    pub(super) fn has_changed(&mut self) -> bool {
+        let now = Stamp::now(self.file.as_deref(), &self.env, &self.in_force.include);
+        let is_at_rest = now == self.seen;
+        self.seen = now;
+        is_at_rest && self.seen != self.read
+    }
+
+    /// Reads the configuration anew and has it carried out. What cannot be used changes nothing.
+    pub(super) async fn reload(&mut self, host: &Host) {
+        if let Some(manager) = &self.manager {
+            manager.reloading(Clock::System);
+        }
+        self.read = Stamp::now(self.file.as_deref(), &self.env, &self.in_force.include);
+        match config::load(self.file.as_deref(), &self.env, sink_types()) {
+            Ok((config, warnings)) => {
+                if !warnings.is_empty() {
+                    anstream::eprintln!("{}", warnings.render(true));
+                }
+                self.take(config, host).await;
+            }
+            Err(problems) => self.refuse(&problems, host).await,
+        }
+        self.show(host);
+        if let Some(manager) = &self.manager {
+            manager.ready();
+        }
+    }
+
+    async fn take(&mut self, mut config: Config, host: &Host) {
+        self.needs_restart = config::needs_restart(&self.in_force, &config);
+        if !self.needs_restart.is_empty() {
+            telemetry::config_needs_restart(&self.needs_restart.join(", "));
+        }
+        let old = config::settings(&self.in_force);
+        // What was changed but is not in force is compared again by the next reload.
+        config.engine = self.in_force.engine.clone();
+        let known: Vec<&Quarantined> = self.in_force.quarantined.iter().collect();
+        let is_known = |one: &&Quarantined| known.iter().any(|two| (&one.file, &one.error) == (&two.file, &two.error));
+        let fresh: Vec<ConfigNotice> =
+            config.quarantined.iter().filter(|one| !is_known(one)).map(quarantined).collect();
+        host.reload(&config).await;
+        let changes = config::differences(&old, &config::settings(&config)).len();
+        telemetry::config_reloaded(changes, config.quarantined.len());
+        self.in_force = config;
+        // The patterns may be others than those by which the files were looked at.
+        self.read = Stamp::now(self.file.as_deref(), &self.env, &self.in_force.include);
+        self.trouble = None;
+        self.keep();
+        host.tell(fresh).await;
+    }
+
+    async fn refuse(&mut self, problems: &Problems, host: &Host) {
+        anstream::eprintln!("{}", problems.render(true));
+        let why = problems.first_error();
+        telemetry::config_refused(&why);
+        // Told once, however often it is read.
+        if self.trouble.as_ref() != Some(&why) {
+            let said = ConfigNotice {
+                teams: None,
+                summary: "runwatch's configuration is broken; what was in force before stays".to_owned(),
+                reason: why.clone(),
+                next: "mend it: `runwatch check` shows all that is wrong with it".to_owned(),
+            };
+            host.tell(vec![said]).await;
+        }
+        self.trouble = Some(why);
+    }
+
+    fn keep(&self) {
+        let settings = serde_json::json!(config::settings(&self.in_force)).to_string();
+        if let Err(error) = config::keep(&self.in_force, &settings) {
+            telemetry::config_not_kept(&error.to_string());
+        }
+    }
+
+    fn show(&self, host: &Host) {
+        host.show(ConfigView {
+            settings: config::settings(&self.in_force),
+            trouble: self.trouble.clone(),
+            quarantined: self.in_force.quarantined.iter().map(view).collect(),
+            needs_restart: self.needs_restart.iter().map(|key| (*key).to_owned()).collect(),
+        });
+    }
+}
+
+fn view(file: &Quarantined) -> TeamFileView {
+    TeamFileView {
+        file: file.file.display().to_string(),
+        teams: file.teams.iter().map(Name::to_string).collect(),
+        error: file.error.clone(),
+        is_kept: file.is_kept,
+    }
+}
+
+fn quarantined(file: &Quarantined) -> ConfigNotice {
+    telemetry::team_file_quarantined(&file.file.display().to_string(), &file.error, file.is_kept);
+    let path = file.file.display();
+    let summary = if file.is_kept {
+        format!("the team file {path} is broken; its last good version stays in force")
+    } else {
+        format!("the team file {path} is broken, and nothing of it is in force: other teams are told of its runs")
+    };
+    let next = format!("mend {path}: `runwatch check` shows all that is wrong with it");
+    ConfigNotice { teams: Some(file.teams.clone()), summary, reason: file.error.clone(), next }
+}
