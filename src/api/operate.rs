@@ -85,7 +85,7 @@ pub(super) async fn silence(request: HttpRequest, payload: web::Payload, doors: 
     let silence = silence_of(ask, &**doors.operator)?;
     let warnings = doubts(&silence, &**doors.board).await;
     let id = silence.id.clone();
-    let done = doors.operator.operate(Command::Silence(silence)).await.map_err(refused)?;
+    let done = doors.operator.operate(Command::Silence(Box::new(silence))).await.map_err(refused)?;
     Ok(HttpResponse::Created().json(wire::Made { id, said: done.said, warnings }))
 }
 

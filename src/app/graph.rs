@@ -7,6 +7,7 @@ use actix::Addr;
 use futures_util::future::select_all;
 use tokio::sync::Notify;
 
+use super::addresses::Addresses;
 use super::backlog::Backlog;
 use super::door::Outlets;
 use super::reload::ReloadWays;
@@ -14,7 +15,7 @@ use super::sinks::SinkSeat;
 use super::{Parts, own, sinks};
 use crate::actors::aggregator::Aggregator;
 use crate::actors::desk::{self, Desk, JournalTrouble};
-use crate::actors::health_evaluator::{EvaluatorOutlets, HealthEvaluator};
+use crate::actors::health_evaluator::HealthEvaluator;
 use crate::actors::ingestor::Ingestor;
 use crate::actors::lifecycle::{Seat, Stage};
 use crate::actors::liveness_poller::LivenessPoller;
@@ -23,8 +24,7 @@ use crate::actors::pulse::{self, Pulse};
 use crate::actors::reporter::Reporter;
 use crate::actors::roster::Roster;
 use crate::actors::router::{OwnWatch, Router};
-
-use crate::actors::status_board::{BoardOutlets, StatusBoard};
+use crate::actors::status_board::StatusBoard;
 use crate::domain::aggregate::AggregateMachine;
 use crate::domain::health::{HealthEffects, HealthMachine};
 use crate::domain::intake::IntakeMachine;
@@ -34,7 +34,7 @@ use crate::domain::routing::RoutingMachine;
 use crate::domain::team::SinkKey;
 use crate::domain::time::Now;
 use crate::limits::OUTBOX_PER_SINK_MAX;
-use crate::messages::{Drain, Ping, ReportMade};
+use crate::messages::{Drain, ReportMade};
 use crate::ports::{Entry, JournalError, Recovered};
 use crate::telemetry;
 
@@ -80,49 +80,21 @@ impl Graph {
         let (desk, errands) = Desk::new();
         // Before anything else of this life: what is written after it would hide how long we were away.
         actix_rt::spawn(desk.write(machines.first_entry(parts, &recovered)));
-        let engine = (&ingestor.addr, &aggregator.addr, &poller.addr, &evaluator.addr, &router.addr, &board.addr);
-        let outlets = Outlets {
-            ingest: Outlet::to(&ingestor.addr),
-            names: Outlet::to(&ingestor.addr),
-            released: Outlet::to(&ingestor.addr),
-            status: Outlet::to(&board.addr),
-            runs: Outlet::to(&board.addr),
-            marks: Outlet::to(&aggregator.addr),
-            pings: Arc::new(pings(engine)),
-            sinks: roster.clone(),
-            commands: Outlet::to(&router.addr),
-            widen: Outlet::to(&evaluator.addr),
-            forget: Outlet::to(&evaluator.addr),
-            silences: Outlet::to(&router.addr),
+        let reporter = Seat::<Reporter>::new();
+        let reporter_actor = reporter_of(parts, &recovered, Outlet::to(&router.addr));
+        let addresses = Addresses {
+            ingestor: ingestor.addr.clone(),
+            aggregator: aggregator.addr.clone(),
+            poller: poller.addr.clone(),
+            evaluator: evaluator.addr.clone(),
+            router: router.addr.clone(),
+            board: board.addr.clone(),
+            reporter: reporter.addr.clone(),
         };
-        let mut drains: Vec<(&'static str, Outlet<Drain>)> = vec![
-            ("ingestor", Outlet::to(&ingestor.addr)),
-            ("aggregator", Outlet::to(&aggregator.addr)),
-            ("liveness poller", Outlet::to(&poller.addr)),
-            ("health evaluator", Outlet::to(&evaluator.addr)),
-            ("router", Outlet::to(&router.addr)),
-        ];
-        let board_outlets = BoardOutlets {
-            ingestor: Outlet::to(&ingestor.addr),
-            aggregator: Outlet::to(&aggregator.addr),
-            evaluator: Outlet::to(&evaluator.addr),
-            router: Outlet::to(&router.addr),
-            sinks: roster.clone(),
-        };
-        let (reporter, reports) = (Seat::<Reporter>::new(), Outlet::to(&router.addr));
-        let reporter_actor = reporter_of(parts, &recovered, reports);
-        drains.insert(0, ("reporter", Outlet::to(&reporter.addr)));
         let reload = ReloadWays::to(&ingestor.addr, &evaluator.addr, &router.addr, &reporter.addr);
         for gone in backlog.hand_out(&roster) {
             actix_rt::spawn(sinks::adopt(parts.journal.clone(), gone, Outlet::to(&router.addr)));
         }
-        let evaluator_outlets = EvaluatorOutlets {
-            router: Outlet::to(&router.addr),
-            poller: Outlet::to(&poller.addr),
-            aggregator: Outlet::to(&aggregator.addr),
-            blind: Outlet::to(&router.addr),
-            ingestor: Outlet::to(&ingestor.addr),
-        };
         let beats = pulse::run(pulse.clone(), clock, parts.journal.clone(), Outlet::to(&evaluator.addr));
         let poller_actor =
             LivenessPoller::new(clock, parts.probe.clone(), parts.io.clone(), Outlet::to(&evaluator.addr));
@@ -133,20 +105,26 @@ impl Graph {
         let sink_stages = sinks.into_iter().map(SinkSeat::launch).collect();
         let desk_task = desk::run(errands, parts.journal.clone(), roster.clone(), trouble.clone(), settled);
         let mut stages = vec![Stage { name: "desk", handle: actix_rt::spawn(desk_task) }];
-        let router_addr = router.addr.clone();
         stages.push(
             router
                 .launch("router", Router::new(machines.routing, clock, desk, trouble, machines.unrouted, machines.own)),
         );
         stages.push(reporter.launch("reporter", reporter_actor));
-        let evaluator_actor = HealthEvaluator::new(machines.health, clock, evaluator_outlets, pulse, machines.first);
+        let evaluator_actor =
+            HealthEvaluator::new(machines.health, clock, addresses.around_evaluator(), pulse, machines.first);
         stages.push(evaluator.launch("health evaluator", evaluator_actor));
         stages.push(poller.launch("liveness poller", poller_actor));
         stages.push(aggregator.launch("aggregator", aggregator_actor));
         stages.push(ingestor.launch("ingestor", ingestor_actor));
-        stages.push(board.launch("status board", StatusBoard::new(clock, board_outlets, parts.journal.clone())));
+        stages.push(
+            board.launch(
+                "status board",
+                StatusBoard::new(clock, addresses.around_board(&roster), parts.journal.clone()),
+            ),
+        );
         stages.push(Stage { name: "pulse", handle: actix_rt::spawn(beats) });
-        Graph { stages, drains, sink_stages, roster, reload, router: router_addr, outlets }
+        let (drains, outlets) = (addresses.drains(), addresses.outlets(&roster));
+        Graph { stages, drains, sink_stages, roster, reload, router: addresses.router, outlets }
     }
 
     /// Resolves when a stage has ended: which, and how.
@@ -226,25 +204,4 @@ impl Machines {
     fn first_entry(&self, parts: &Parts, recovered: &Recovered) -> Entry {
         own::first_entry(parts, recovered, &self.own.notices, &self.health.open_runs(), self.now)
     }
-}
-
-type Engine<'a> = (
-    &'a Addr<Ingestor>,
-    &'a Addr<Aggregator>,
-    &'a Addr<LivenessPoller>,
-    &'a Addr<HealthEvaluator>,
-    &'a Addr<Router>,
-    &'a Addr<StatusBoard>,
-);
-
-/// Every stage but the sinks by name, to ask it whether it answers.
-fn pings(engine: Engine<'_>) -> Vec<(String, Outlet<Ping>)> {
-    vec![
-        ("ingestor".to_owned(), Outlet::to(engine.0)),
-        ("aggregator".to_owned(), Outlet::to(engine.1)),
-        ("liveness poller".to_owned(), Outlet::to(engine.2)),
-        ("health evaluator".to_owned(), Outlet::to(engine.3)),
-        ("router".to_owned(), Outlet::to(engine.4)),
-        ("status board".to_owned(), Outlet::to(engine.5)),
-    ]
 }

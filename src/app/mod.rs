@@ -3,6 +3,7 @@
 //! The doors ([`Door`]) outlive the graph: when a stage ends unasked, the graph is built anew from
 //! the journal behind the same doors, and sources and API go on.
 
+mod addresses;
 mod backlog;
 mod door;
 mod graph;

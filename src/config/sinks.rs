@@ -21,11 +21,14 @@ use crate::limits;
 /// Sinks that exist by name without being defined.
 pub(super) const BUILT_IN: &[&str] = &["terminal", "desktop"];
 
+/// Where a sink's name stands: in which file, and there.
+type Place = (usize, Range<usize>);
+
 /// Every sink of the file, and the built-in ones that are asked for.
 pub(super) struct SinkTable<'t> {
     types: &'t [SinkType],
     /// A sink whose definition is wrong is `None`: it was reported, and its name exists.
-    sinks: BTreeMap<SinkKey, (Option<(usize, Range<usize>)>, Option<SinkConfig>)>,
+    sinks: BTreeMap<SinkKey, (Option<Place>, Option<SinkConfig>)>,
     /// What sinks name as their fallback.
     fallbacks: BTreeMap<SinkKey, (usize, Text)>,
     used: BTreeSet<SinkKey>,

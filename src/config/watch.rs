@@ -11,7 +11,10 @@ use super::load::find_file;
 /// The files of a configuration as they are on disk. Another one means that something changed: a file's
 /// text, the file under a name (editors rename, config maps swap links), or which files there are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stamp(Vec<(PathBuf, Option<(u64, u64, i64, i64, u64)>)>);
+pub struct Stamp(Vec<(PathBuf, Option<FileStamp>)>);
+
+/// Device, inode, time of change (seconds, nanoseconds) and size in bytes.
+type FileStamp = (u64, u64, i64, i64, u64);
 
 impl Stamp {
     /// The files that `explicit`, or the environment, leads to now; `include` are the patterns of the main

@@ -26,7 +26,7 @@ pub enum Command {
         until: Option<Timestamp>,
     },
     /// Makes a silence, or changes the one of its id.
-    Silence(Silence),
+    Silence(Box<Silence>),
     /// Ends a silence now.
     EndSilence {
         /// Which.

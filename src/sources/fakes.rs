@@ -319,21 +319,23 @@ pub(crate) fn troubled_run() -> RunView {
         alerts: vec![alert.clone()],
         incident: Some(incident(alert)),
         unrouted: false,
-        widening: Some(Widening {
-            run: RunKey { team: "vision".into(), name: "ppo/cifar 10".into() },
-            false_alarms: 2,
-            stale: None,
-            startup: Some(Widened {
-                bound: Duration::from_secs(3600),
-                was: Duration::from_secs(1800),
-                false_alarms: 1,
-            }),
-            incident: "k3x9-0".to_owned(),
-            by: "anna@gpu-3".to_owned(),
-            at: at(300.0),
-        }),
+        widening: Some(widening()),
         last_event: Some(r#"{"type":"EPOCH_COMPLETED","step":1200,"data":{"loss":"NaN"}}"#.to_owned()),
         ..quiet_run("ppo/cifar 10", "vision")
+    }
+}
+
+/// What two false alarms taught of [`troubled_run`].
+fn widening() -> Widening {
+    let startup = Widened { bound: Duration::from_secs(3600), was: Duration::from_secs(1800), false_alarms: 1 };
+    Widening {
+        run: RunKey { team: "vision".into(), name: "ppo/cifar 10".into() },
+        false_alarms: 2,
+        stale: None,
+        startup: Some(startup),
+        incident: "k3x9-0".to_owned(),
+        by: "anna@gpu-3".to_owned(),
+        at: at(300.0),
     }
 }
 

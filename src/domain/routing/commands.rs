@@ -37,7 +37,7 @@ impl RoutingMachine {
                 let run = self.run_of(&incident)?;
                 self.snooze(&run, Snooze { by, until }, now, &mut effects)
             }
-            Command::Silence(silence) => self.silence(silence, now, &mut effects)?,
+            Command::Silence(silence) => self.silence(*silence, now, &mut effects)?,
             Command::EndSilence { id, by } => self.end_silence(&id, &by, now, &mut effects)?,
         };
         Ok((Done { said }, effects))

@@ -29,7 +29,7 @@ impl Operator for FakeOperator {
             return Err(error);
         }
         if let Command::Silence(silence) = &command {
-            self.silences.lock().unwrap().push(silence.clone());
+            self.silences.lock().unwrap().push(Silence::clone(silence));
         }
         self.commands.lock().unwrap().push(command);
         Ok(Done { said: "done".to_owned() })

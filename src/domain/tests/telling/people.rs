@@ -12,14 +12,15 @@ fn acknowledge(incident: String) -> Command {
 
 fn silence(from_ms: i64, to_ms: i64, run: &str) -> Command {
     let run = Some(Glob::new(run).unwrap().compile_matcher());
-    Command::Silence(Silence {
+    let silence = Silence {
         id: String::new(),
         matcher: SilenceMatcher { run, ..SilenceMatcher::default() },
         starts_at: now_at(from_ms).utc,
         ends_at: now_at(to_ms).utc,
         author: "anna".to_owned(),
         comment: "new disks".to_owned(),
-    })
+    };
+    Command::Silence(Box::new(silence))
 }
 
 /// The sink took a delivery, `ms` into the night.
