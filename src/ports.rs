@@ -1,6 +1,7 @@
 //! The doors between the engine and the world. Traits only: who implements them is wired in `app`.
 
 mod configuration;
+mod journal;
 mod operator;
 
 use std::sync::Arc;
@@ -11,22 +12,18 @@ use jiff::Timestamp;
 use runwatch_plugin::{Receipt, RunState, Sink, SinkError, format_duration};
 
 pub use configuration::{ConfigView, TeamFileView};
+pub use journal::{Alive, Entry, Journal, JournalError, Recovered, RecoveredRun, Unreadable};
+pub use operator::{OperateError, Operator};
 
-use crate::domain::check::Transition;
-use crate::domain::delivery::{Delivery, Settlement, SinkPolicy};
+use crate::domain::delivery::SinkPolicy;
 use crate::domain::event::{EventBatch, Refused};
 use crate::domain::following::FileMark;
 use crate::domain::incident::Incident;
-use crate::domain::ledger::{Ledger, LedgerQuery, Note};
+use crate::domain::ledger::{Ledger, LedgerQuery};
 use crate::domain::liveness::{ProbeTarget, Sighting};
-use crate::domain::names::{Name, RunKey};
-use crate::domain::run::{RunFacts, RunVerdict};
-use crate::domain::silence::Silence;
+use crate::domain::names::Name;
 use crate::domain::status::{RunView, StatusView};
 use crate::domain::team::SinkKey;
-use crate::domain::widening::Widening;
-
-pub use operator::{OperateError, Operator};
 
 /// Where a batch came from, for the trust it gets and for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,90 +191,6 @@ pub trait Probe: Send + Sync {
     async fn ended(&self, target: &ProbeTarget, start_ticks: u64, id: u32) -> Sighting;
 }
 
-/// What is written down before anything is sent. One entry is one transaction.
-#[derive(Debug, Clone, Default)]
-pub struct Entry {
-    /// Transitions, with the run they belong to.
-    pub transitions: Vec<(RunKey, u32, Transition)>,
-    /// Incidents as they are now: inserted or replaced by id.
-    pub incidents: Vec<Incident>,
-    /// New rows of the outbox. One that is there already stays as it is.
-    pub deliveries: Vec<Delivery>,
-    /// What became of attempts: closes or reschedules rows of the outbox.
-    pub settlements: Vec<Settlement>,
-    /// Facts of attempts as they are now: inserted or replaced by run and attempt.
-    pub facts: Vec<RunFacts>,
-    /// Verdicts of attempts as they are now: inserted or replaced by run and attempt.
-    pub verdicts: Vec<RunVerdict>,
-    /// Why people were told, or were not.
-    pub notes: Vec<Note>,
-    /// Silences as they are now: inserted or replaced by id.
-    pub silences: Vec<Silence>,
-    /// What false alarms taught of runs: inserted or replaced by run, removed where there is none.
-    pub widenings: Vec<(RunKey, Option<Widening>)>,
-    /// Up to when a team was sent its report.
-    pub reports: Vec<(Name, Timestamp)>,
-    /// A sign of life of the engine.
-    pub alive: Option<Alive>,
-}
-
-/// A sign of life: the engine was there, whether or not there was anything to write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Alive {
-    /// When.
-    pub at: Timestamp,
-    /// It is the last one, since the engine was told to stop.
-    pub stopping: bool,
-}
-
-/// What the journal holds of an earlier life of the engine.
-#[derive(Debug, Clone, Default)]
-pub struct Recovered {
-    /// The latest attempt of each run, newest runs last.
-    pub runs: Vec<RecoveredRun>,
-    /// Open incidents.
-    pub incidents: Vec<Incident>,
-    /// Silences that have not ended, or ended within a day.
-    pub silences: Vec<Silence>,
-    /// What false alarms taught, by run.
-    pub widenings: Vec<Widening>,
-    /// Up to when each team was sent its report.
-    pub reports: Vec<(Name, Timestamp)>,
-    /// The outbox, oldest first: at most the asked-for number a sink of those that may go at once, and
-    /// after them those that wait for a time, at most [`crate::limits::OUTBOX_HELD_PER_SINK_MAX`] a sink.
-    pub deliveries: Vec<Delivery>,
-    /// The journal's own name, made once when it was created: the stem of incident ids.
-    pub name: String,
-    /// The number of the last incident that was opened.
-    pub last_incident: u64,
-    /// When anything was last written: the newest time in anything written, to the microsecond.
-    pub last_written_at: Option<Timestamp>,
-    /// Whether the last life of the engine ended because it was told to.
-    pub stopped: bool,
-    /// Rows that could not be understood. They are kept aside in the journal, out of the way.
-    pub unreadable: Vec<Unreadable>,
-}
-
-/// A row of the journal that could not be understood.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
-    /// What kind of row: `incident`, `delivery`, `facts`, `verdict`.
-    pub what: &'static str,
-    /// Which one: an id, or `team/run#attempt`.
-    pub key: String,
-    /// What is wrong with it.
-    pub why: String,
-}
-
-/// One run's latest attempt.
-#[derive(Debug, Clone)]
-pub struct RecoveredRun {
-    /// What it sent.
-    pub facts: Option<RunFacts>,
-    /// What was made of it.
-    pub verdict: Option<RunVerdict>,
-}
-
 /// A sink as the engine holds it.
 #[derive(Clone)]
 pub struct SinkPlace {
@@ -313,103 +226,6 @@ pub enum SinkTestError {
     /// The engine is stopping, or is being built anew.
     #[error("the engine is not running")]
     Closed,
-}
-
-/// The journal: one writer, one process.
-#[async_trait]
-pub trait Journal: Send + Sync {
-    /// What an earlier life left; at most `outbox_per_sink` deliveries a sink that wait for nothing.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    async fn recover(&self, outbox_per_sink: usize) -> Result<Recovered, JournalError>;
-    /// Writes an entry; resolves when it is on disk.
-    ///
-    /// # Errors
-    /// Nothing of the entry is written.
-    async fn commit(&self, entry: Entry) -> Result<(), JournalError>;
-    /// Unsettled deliveries of one sink after `after` (a delivery id, exclusive), oldest first.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    async fn outbox(&self, sink: &SinkKey, after: Option<&str>, limit: usize) -> Result<Vec<Delivery>, JournalError>;
-    /// Incidents, newest first.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    async fn incidents(&self, query: IncidentQuery) -> Result<Vec<Incident>, JournalError>;
-    /// What is known of an incident, or of a stretch of time; empty where it holds no such incident.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    async fn ledger(&self, query: LedgerQuery) -> Result<Ledger, JournalError>;
-    /// The incident of this id, open or closed.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    async fn incident(&self, id: &str) -> Result<Option<Incident>, JournalError>;
-    /// Deliveries that are not settled.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    async fn pending(&self) -> Result<u64, JournalError>;
-}
-
-/// Why the journal failed, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum JournalError {
-    /// The file or its folder cannot be opened or written.
-    #[error("cannot {action} the journal {path}: {reason}")]
-    Io {
-        /// What was tried: `open`, `write`, `read`.
-        action: &'static str,
-        /// The file.
-        path: String,
-        /// What the system said.
-        reason: String,
-        /// What to do about it; may be empty.
-        hint: String,
-    },
-    /// Another engine holds the state directory.
-    #[error("another engine (pid {pid}) uses the state directory {path}")]
-    InUse {
-        /// The directory.
-        path: String,
-        /// The engine that holds it, where known: 0 otherwise.
-        pid: u32,
-    },
-    /// The journal was written by a newer version.
-    #[error("the journal {path} has schema {found}, newer than this program's {known}")]
-    Newer {
-        /// The file.
-        path: String,
-        /// The schema found.
-        found: u32,
-        /// The newest schema known here.
-        known: u32,
-    },
-    /// The writer is gone: the engine is stopping or was rebuilt.
-    #[error("the journal is closed")]
-    Closed,
-}
-
-impl JournalError {
-    /// What to do about it, where something can be done.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            JournalError::Io { hint, .. } => Some(hint.clone()).filter(|hint| !hint.is_empty()),
-            JournalError::InUse { pid: 0, .. } => {
-                Some("stop that engine, or give this one another `state_dir`".to_owned())
-            }
-            JournalError::InUse { pid, .. } => {
-                Some(format!("stop that engine (pid {pid}), or give this one another `state_dir`"))
-            }
-            JournalError::Newer { .. } => {
-                Some("use the newer runwatch, or give this one another `state_dir`".to_owned())
-            }
-            JournalError::Closed => None,
-        }
-    }
 }
 
 /// The states a run may be filtered by, with what a query asks.

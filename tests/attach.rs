@@ -217,7 +217,7 @@ fn a_named_thread_of_a_running_process_is_watched() {
 
 fn telling(home: &Home, recorder: &Recorder) -> Engine {
     let config = format!(
-        "[sinks.hook]\ntype = \"webhook\"\nurl = \"{}\"\n\n[teams.lab]\nmatch = [{{ run = \"*\" }}]\n\n\
+        "[sinks.hook]\ntype = \"webhook\"\nurl = \"{}\"\n\n[teams.lab]\nmatch = [{{ run = \"*\" }}]\nincidents_per_minute = 0\n\n\
          [[teams.lab.notify]]\nsinks = [\"hook\"]\n",
         recorder.url()
     );

@@ -28,7 +28,7 @@ fn ways_to_die() {
     // The bound is far away, so that only a case that asks for one can hang.
     let config = format!(
         "[freshness]\nstale = \"10m\"\n\n[sinks.hook]\ntype = \"webhook\"\nurl = \"{}\"\n\n[teams.lab]\n\
-         match = [{{ run = \"*\" }}]\nnotify = [{{ sinks = [\"hook\"] }}, {{ states = [\"ended_early\"], sinks = [\"hook\"] }}]\n",
+         match = [{{ run = \"*\" }}]\nincidents_per_minute = 0\nnotify = [{{ sinks = [\"hook\"] }}, {{ states = [\"ended_early\"], sinks = [\"hook\"] }}]\n",
         recorder.url()
     );
     let engine = Engine::start(&home, &config).unwrap();

@@ -186,8 +186,9 @@ fn retry_after_is_obeyed_to_the_second() {
         let times = hook.times();
         assert!(times[1] - times[0] >= 30_000 && times[1] - times[0] <= 30_020, "{times:?}");
         assert_eq!(hook.told().len(), 2);
-        let after_second = times[2..].iter().min().unwrap() - times[0];
-        assert!(after_second >= 37_000, "{times:?}");
+        // The second pause begins with the second 429, whoever goes beside it.
+        let later: Vec<_> = times.iter().map(|at| at - times[0]).filter(|at| *at > 30_020).collect();
+        assert!(!later.is_empty() && later.iter().all(|at| *at >= 37_000), "{times:?}");
         engine.stop().await;
     });
 }

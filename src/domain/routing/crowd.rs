@@ -10,7 +10,7 @@ use crate::domain::time::{Moment, Now};
 /// Incidents are counted over this.
 const MINUTE: Duration = Duration::from_secs(60);
 /// What is too many is gathered for this long, then told as one.
-const GATHER: Duration = Duration::from_secs(30);
+const GATHER: Duration = Duration::from_secs(10);
 
 /// The incidents of one team that were told lately.
 #[derive(Debug, Default)]
@@ -60,9 +60,9 @@ mod tests {
             assert_eq!(crowd.admit(5, now(number * 1000)), None);
         }
         let until = crowd.admit(5, now(5_000));
-        assert_eq!(until, Timestamp::from_millisecond(35_000).ok());
-        assert_eq!(crowd.admit(5, now(34_000)), until);
-        assert_eq!(crowd.admit(5, now(36_000)), Timestamp::from_millisecond(66_000).ok(), "the next gathering");
+        assert_eq!(until, Timestamp::from_millisecond(15_000).ok());
+        assert_eq!(crowd.admit(5, now(14_000)), until);
+        assert_eq!(crowd.admit(5, now(16_000)), Timestamp::from_millisecond(26_000).ok(), "the next gathering");
         assert_eq!(crowd.admit(5, now(200_000)), None, "a quiet minute later it is one by one again");
     }
 

@@ -109,8 +109,10 @@ impl RoutingMachine {
         let told = told_of(&incident.run, page, page.kind, incident.severity);
         let mut routes: Routes = routes(&self.teams, &told, at);
         routes.retain(|(_, other), _| &**other != sink && self.sinks.works(other));
-        if routes.is_empty() && incident.severity == Severity::Critical {
-            let instead = self.sinks.instead_of(&sink.into(), team_of(&self.teams, team));
+        if routes.is_empty() {
+            let (sink, people) = (SinkKey::from(sink), team_of(&self.teams, team));
+            let must = || (incident.severity == Severity::Critical).then(|| self.sinks.instead_of(&sink, people));
+            let instead = self.sinks.fallback(&sink).or_else(|| must().flatten());
             let by = format!("in place of sink {sink}");
             let route = |sink| ((team.clone(), sink), Route { by: by.clone(), repeat: None, quiet_until: None });
             routes.extend(instead.map(route));

@@ -102,7 +102,7 @@ fn the_sixth_incident_in_a_minute_waits_and_goes_with_those_after_it() {
     assert_eq!(untils.len(), 1, "they go together");
     assert!(held.iter().all(|sent| sent.1.hold.as_ref().unwrap().why == HoldReason::ManyIncidents));
     let wait = untils.first().unwrap().as_millisecond() - now_at(500).utc.as_millisecond();
-    assert_eq!(wait, 30_000);
+    assert_eq!(wait, 10_000);
 }
 
 #[test]
