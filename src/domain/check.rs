@@ -35,7 +35,7 @@ impl CheckKind {
         &["outcome", "process", "thread", "startup", "freshness", "sink", "self", "env_freshness"];
 
     /// The check's word.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             CheckKind::Outcome => "outcome",
             CheckKind::Process => "process",

@@ -17,8 +17,9 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value, context};
-use runwatch_plugin::{Kind, Notification};
+use runwatch_plugin::Notification;
 
+use super::check::CheckKind;
 use super::names::Name;
 use super::team::Team;
 use crate::limits::{TEMPLATE_FUEL, TEMPLATE_OUTPUT_BYTES_MAX};
@@ -75,6 +76,8 @@ pub struct TemplateBook {
     teams: BTreeMap<Name, (MessageTemplates, TimeZone)>,
 }
 
+/// Checks of messages that are about no run.
+const BESIDE_RUNS: &[&str] = &["report", CheckKind::Own.as_str()];
 /// The name under which a template is compiled: it is the only one of its environment.
 const ONLY: &str = "message";
 
@@ -212,8 +215,8 @@ impl TemplateBook {
             Some((templates, zone)) => (templates, zone),
             None => (&self.own, &utc),
         };
-        // A report is a page of its own, and is about no run that a template could name.
-        if templates.is_empty() || notification.kind == Kind::Digest {
+        // A report, or a word on runwatch itself, is about no run that a template could name.
+        if templates.is_empty() || BESIDE_RUNS.contains(&notification.check.as_str()) {
             return (notification.clone(), Vec::new());
         }
         templates.apply(notification, zone)

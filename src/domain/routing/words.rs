@@ -73,7 +73,12 @@ fn sentence(change: &RunChange, cause: &Cause) -> String {
     }
     match verdict.state {
         RunState::Failed => format!("{run} failed{at_step}: {}", failure(change)),
-        RunState::Killed => format!("{run} was {}{at_step}", killed(verdict.exit)),
+        RunState::Killed => {
+            let how = killed(verdict.exit);
+            // `by SIGKILL, probably out of memory, at step 7`.
+            let comma = if how.contains(", ") && !at_step.is_empty() { "," } else { "" };
+            format!("{run} was {how}{comma}{at_step}")
+        }
         RunState::Cancelled => format!("{run} was cancelled after {after}{at_step}"),
         RunState::Preempted => format!("{run} was preempted after {after}{at_step}"),
         RunState::Finished => format!("{run} finished after {after}{at_step}"),
@@ -132,6 +137,7 @@ pub(super) fn resolved(now: &RunNow<'_>, incident: &Incident, told: RunState, be
     let was = told.to_string().replace('_', " ");
     let over = matches!(now.state, RunState::Superseded | RunState::Cancelled | RunState::Preempted);
     match told {
+        RunState::Failed if incident.fatal => format!("{run} {because}; it failed {lasted} ago"),
         _ if incident.fatal => format!("{run} {because}; it was {was} {lasted} ago"),
         _ if over => format!("{run} attempt {} is over: {because} (it was {was})", now.attempt),
         // It was not the run as a whole that was unwell.

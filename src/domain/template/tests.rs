@@ -112,6 +112,10 @@ fn a_sinks_template_wins_over_its_teams_key_by_key() {
         let (said, _) = book.apply(&Notification { team: team.to_owned(), ..full() });
         assert_eq!((said.summary.as_str(), &said.next), ("sink", &full().next), "{team}");
     }
+    for check in BESIDE_RUNS {
+        let page = Notification { check: (*check).to_owned(), ..full() };
+        assert_eq!(book.apply(&page).0, page, "{check} stays as it is");
+    }
     let (said, failures) = TemplateBook::default().apply(&full());
     assert_eq!((said, failures), (full(), Vec::new()));
 }

@@ -32,6 +32,7 @@ fn no_secret_of_a_run_is_told() {
 fn training() -> Night {
     let mut night = Night::new();
     night.send(0, wrapped(7));
+    night.sight(10, 1, WatchKey::Process, found(7));
     night.send(500, Event { pid: Some(7), ..started(|started| started.max_steps = Some(10_000)) });
     (1..=60).for_each(|second| night.send(second * 1_000, step(8_060 + second as u64)));
     night
@@ -107,13 +108,15 @@ fn a_stranger_reads_cause_and_next_step() {
     lost.until(60_000);
     gallery.push(read("lost", &lost));
     let mut silent = Night::new();
-    silent.send(0, Event { pid: Some(7), ..started(|started| started.n_envs = Some(4)) });
+    let promised = ProcessStarted { promised: true, ..ProcessStarted::default() };
+    let began = Meaning::ProcessStarted(Box::new(promised));
+    silent.send(0, Event { pid: Some(7), ..event("process_started", began) });
     silent.until(2_400_000);
     gallery.push(read("never began to report", &silent));
     let mut ranks = loud_night_of(64);
-    ranks.sight(5_000, 1, key(37), killed(11));
+    ranks.sight(3_000, 1, key(37), killed(11));
     let after = (0..64).filter(|rank| *rank != 37).map(|rank| (key(rank), killed(15))).collect();
-    ranks.sights(5_200, 1, after);
+    ranks.sights(3_200, 1, after);
     ranks.until(60_000);
     gallery.push(read("one rank of many died", &ranks));
     insta::assert_snapshot!(gallery.join("\n"));
