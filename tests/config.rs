@@ -39,7 +39,8 @@ fn said(file: &Path) -> Result<String, String> {
     let name = Path::new(file.file_name().unwrap());
     let text = fs::read_to_string(file).unwrap();
     let render = |problems: &Problems| problems.render(false);
-    match check_text(name, &text, &environment(), sink_types()) {
+    let env = Environment { working_dir: file.parent().unwrap().to_owned(), ..environment() };
+    match check_text(name, &text, &env, sink_types()) {
         Ok((_, warnings)) => Ok(render(&warnings)),
         Err(problems) => Err(render(&problems)),
     }
@@ -92,6 +93,7 @@ fn no_secret_of_a_bad_file_is_shown() {
 fn every_example_loads_without_a_word() {
     let examples = files("config/examples");
     assert!(examples.len() >= 3, "{examples:?}");
+    assert_eq!(files("config/examples/platform-team").len(), 2, "they are taken in by the file of that name");
     let complaint = |file: &PathBuf| match said(file) {
         Ok(text) if text.is_empty() => None,
         Ok(text) | Err(text) => Some(format!("{}\n{text}", file.display())),

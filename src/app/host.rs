@@ -339,7 +339,7 @@ fn open_sink(config: &SinkConfig, all: &Config, journal: &Arc<dyn Journal>, cloc
         kind: config.kind.name,
         sink,
         timeout: config.timeout,
-        policy: config.kind.pace.into(),
+        policy: config.pace.into(),
         fallback: config.fallback.clone(),
     }
 }

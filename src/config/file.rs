@@ -16,7 +16,7 @@ use super::team_file::{DefaultsFile, TeamFile, defaults, team};
 use super::templates::{TemplatesFile, templates};
 
 /// Keys of a sink that are the host's, not the plugin's.
-pub(super) const HOST_KEYS: &[&str] = &["type", "timeout", "fallback", "templates"];
+pub(super) const HOST_KEYS: &[&str] = &["type", "timeout", "fallback", "rate", "burst", "templates"];
 
 /// A string with its place.
 pub(super) type Text = Spanned<String>;
@@ -85,6 +85,10 @@ pub(super) struct SinkFile<'i> {
     pub(super) kind: Option<Text>,
     /// How long one delivery may take.
     pub(super) timeout: Option<Spanned<Duration>>,
+    /// How fast it is sent messages.
+    pub(super) rate: Option<Text>,
+    /// How many messages may go at once.
+    pub(super) burst: Option<Spanned<u32>>,
     /// The sink that is told what this one does not take.
     pub(super) fallback: Option<Text>,
     /// Its own words.
@@ -211,6 +215,8 @@ fn sink<'i>(entry: Entry<'_, 'i>, problems: &mut Vec<Problem>) -> Option<SinkFil
     let kind = section.text("type", problems);
     let timeout = section.duration("timeout", problems);
     let fallback = section.text("fallback", problems);
+    let rate = section.text("rate", problems);
+    let burst = section.count("burst", problems);
     let templates = templates(&mut section, problems);
     let DeValue::Table(table) = entry.value.get_ref() else { return None };
     let mut own = DeTable::new();
@@ -218,5 +224,5 @@ fn sink<'i>(entry: Entry<'_, 'i>, problems: &mut Vec<Problem>) -> Option<SinkFil
         own.insert(key.clone(), value.clone());
     }
     let settings = Spanned::new(entry.name.span(), own);
-    Some(SinkFile { name: entry.name, path: entry.path, kind, timeout, fallback, templates, settings })
+    Some(SinkFile { name: entry.name, path: entry.path, kind, timeout, fallback, rate, burst, templates, settings })
 }

@@ -17,6 +17,7 @@ mod load;
 mod mask;
 mod notify;
 mod pacing;
+mod rate;
 mod report;
 mod resolve;
 mod self_watch;
@@ -41,7 +42,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runwatch_plugin::http::UrlSource;
-use runwatch_plugin::{SinkPlan, SinkType};
+use runwatch_plugin::{Pace, SinkPlan, SinkType};
 
 pub use diagnostics::{Gravity, Problem, Problems};
 pub use environment::Environment;
@@ -115,6 +116,8 @@ pub struct SinkConfig {
     pub plan: Arc<dyn SinkPlan>,
     /// How long one delivery may take.
     pub timeout: Duration,
+    /// How fast it is sent messages.
+    pub pace: Pace,
     /// Tells its settings from others; the secrets among them cannot be read from it.
     pub fingerprint: u64,
     /// The sink that is told what this one does not take.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use globset::GlobMatcher;
 use runwatch_plugin::format_duration;
 
+use super::rate::words;
 use super::{Config, SinkConfig};
 use crate::domain::calendar::Window;
 use crate::domain::team::{Maintenance, NotifyRule, RunMatcher, SinkKey, Team};
@@ -96,8 +97,10 @@ fn add_sink(sink: &SinkConfig, lines: &mut Settings) {
     // Enough of the fingerprint to see that something changed, too little to find out what it is.
     let mark = sink.fingerprint & 0xffff;
     let timeout = format_duration(sink.timeout);
-    lines
-        .insert(format!("sinks.{}", sink.key), format!("{}, {timeout}{fallback}, settings {mark:04x}", sink.kind.name));
+    lines.insert(
+        format!("sinks.{}", sink.key),
+        format!("{}, {timeout}, {}{fallback}, settings {mark:04x}", sink.kind.name, words(sink.pace)),
+    );
 }
 
 fn notify(rule: &NotifyRule) -> String {

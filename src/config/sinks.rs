@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::SinkConfig;
 use super::diagnostics::{Problem, quoted};
 use super::file::{HOST_KEYS, SinkFile, Text};
+use super::rate::pace;
 use super::suggest::{advise, nearest};
 use crate::domain::names::{Name, check_name};
 use crate::domain::team::SinkKey;
@@ -98,8 +99,8 @@ impl<'t> SinkTable<'t> {
         let (key, team) = (key.clone(), team.map(|(team, _)| team.clone()));
         let fingerprint = fingerprint(file.settings.get_ref());
         let templates = file.templates.compiled(problems);
-        let plan = Arc::from(plan);
-        Some(SinkConfig { key, kind: *kind, plan, timeout, fingerprint, fallback: None, templates, team, at })
+        let (plan, pace) = (Arc::from(plan), pace(file, kind.pace, problems));
+        Some(SinkConfig { key, kind: *kind, plan, timeout, pace, fingerprint, fallback: None, templates, team, at })
     }
 
     /// Adds a sink that no file defines, with settings that are the program's own.
@@ -251,6 +252,7 @@ fn unconfigured(name: &str, settings: &str, types: &[SinkType]) -> Option<Result
         kind,
         plan: Arc::from(plan),
         timeout: limits::DELIVERY_TIMEOUT,
+        pace: kind.pace,
         fingerprint: 0,
         fallback: None,
         templates: MessageTemplates::default(),
