@@ -2,6 +2,7 @@
 
 mod configuration;
 mod journal;
+mod not_ready;
 mod operator;
 
 use std::sync::Arc;
@@ -9,10 +10,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use runwatch_plugin::{Receipt, RunState, Sink, SinkError, format_duration};
+use runwatch_plugin::{Receipt, RunState, Sink, SinkError};
 
 pub use configuration::{ConfigView, TeamFileView};
 pub use journal::{Alive, Entry, Journal, JournalError, Recovered, RecoveredRun, Unreadable};
+pub use not_ready::NotReady;
 pub use operator::{OperateError, Operator};
 
 use crate::domain::delivery::SinkPolicy;
@@ -130,43 +132,6 @@ pub trait Board: Send + Sync {
     /// last written is forgotten then, and whoever feeds it from a file begins at the kept mark.
     fn life(&self) -> u64 {
         0
-    }
-}
-
-/// Why the engine is not ready.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotReady {
-    /// It takes up its journal.
-    #[error("the engine is being built from its journal")]
-    Starting,
-    /// It was told to stop.
-    #[error("the engine is stopping")]
-    Stopping,
-    /// Its own thread gets no time, so that nothing is judged in time.
-    #[error("the scheduler is late by {}", format_duration(Duration::from_secs(.0.as_secs())))]
-    Late(Duration),
-    /// A stage does not answer.
-    #[error("no answer from {0}")]
-    Silent(String),
-    /// The journal cannot be written, so that nothing is told.
-    #[error("{0}")]
-    Journal(String),
-    /// What the status view says.
-    #[error("{0}")]
-    Other(String),
-}
-
-impl NotReady {
-    /// What to do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            NotReady::Starting => "wait: it tries again by itself, and its log says what holds it up",
-            NotReady::Stopping => "wait until it was started again",
-            NotReady::Late(_) => "give its host more time, or look for what keeps the engine from running",
-            NotReady::Silent(_) => "restart the engine, and report what its log says: this is a defect",
-            NotReady::Journal(_) => "free space in `state_dir` and let this user write there; it goes on by itself",
-            NotReady::Other(_) => "see its log",
-        }
     }
 }
 
