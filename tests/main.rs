@@ -25,6 +25,7 @@ mod operate;
 mod reload;
 mod run;
 mod self_watch;
+mod simulation;
 mod support;
 mod tail;
 mod tidy;
