@@ -208,7 +208,7 @@ impl Handler<GapSeen> for HealthEvaluator {
         });
         let done = self.settle(HealthEffects::default(), Vec::new(), ctx);
         Box::pin(async move {
-            done.await;
+            done.await.unwrap_or_default();
             if let Some(told) = told {
                 told.await.unwrap_or_default();
             }

@@ -54,7 +54,7 @@ impl FaultySink {
             Mood::Down => Answer::Hangs,
             Mood::Odd => match random.below(8) {
                 0 => Answer::Fails,
-                1 => Answer::Busy(Duration::from_secs(random.below(120))),
+                1 => Answer::Busy(Duration::from_secs(random.below(60))),
                 2 => Answer::Hangs,
                 3 => Answer::Garbage,
                 4 => Answer::TakesInSilence,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use runwatch::actors::sink_runner::SinkPlace;
-use runwatch::app::{Door, Engine, Parts};
+use runwatch::app::{Door, Engine, OwnPlan, Parts};
 use runwatch::clock::Clock;
 use runwatch::domain::health::HostIdentity;
 use runwatch::domain::team::Team;
@@ -84,6 +84,7 @@ impl World {
             sinks: self.sinks.iter().map(place).collect(),
             io: tokio::runtime::Handle::current(),
             identity: HostIdentity { host: "here".into(), boot_id: format!("boot-{}", self.boots).into() },
+            own: OwnPlan::default(),
         }
     }
 
