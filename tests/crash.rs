@@ -16,7 +16,7 @@ use crate::support::{Engine, Recorder};
 
 fn config(recorder: &Recorder) -> String {
     format!(
-        "[sinks.hook]\ntype = \"webhook\"\nurl = \"{}\"\n\n[teams.lab]\nmatch = [{{ run = \"*\" }}]\nincidents_per_minute = 0\n\n\
+        "[sinks.hook]\ntype = \"webhook\"\nurl = \"{}\"\n\n[teams.lab]\nmatch = [{{ run = \"*\" }}]\n\n\
          [[teams.lab.notify]]\nsinks = [\"hook\"]\n",
         recorder.url()
     )

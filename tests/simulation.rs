@@ -18,11 +18,12 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use runwatch::domain::team::{NotifyFilter, NotifyRule, Pacing, Team};
-use runwatch_plugin::Health;
+use runwatch_plugin::{Health, Rate};
 
 use crate::engine::night;
 use crate::support::Random;
 use journal::Disk;
+use record::Pace;
 use sink::Mood;
 use story::Story;
 use world::World;
@@ -33,7 +34,11 @@ const SEEDS: u64 = 2_000;
 const STEPS: usize = 60;
 /// Longer than any sink asks to be left alone, with the longest pause between two attempts after it.
 const HEALING: Duration = Duration::from_secs(130);
-const SINKS: [&str; 3] = ["pager", "chat", "mail"];
+const SINKS: [Pace; 3] = [
+    Pace { key: "pager", rate: None },
+    Pace { key: "chat", rate: Some(Rate { per_s: 1.0, burst: 5 }) },
+    Pace { key: "mail", rate: Some(Rate { per_s: 0.2, burst: 2 }) },
+];
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -129,10 +134,10 @@ fn teams() -> Vec<Team> {
         NotifyRule::to(vec!["chat".into()], warnings),
     ];
     let lab = vec![NotifyRule::to(vec!["chat".into(), "mail".into()], NotifyFilter::default())];
-    let pacing = Pacing { incidents_per_minute: 0, ..Pacing::default() };
+    let pacing = |incidents_per_minute| Pacing { incidents_per_minute, ..Pacing::default() };
     vec![
-        Team { matchers: matching("vision-*"), notify: vision, pacing, ..Team::named("vision") },
-        Team { matchers: matching("lab-*"), notify: lab, pacing, ..Team::named("lab") },
+        Team { matchers: matching("vision-*"), notify: vision, pacing: pacing(0), ..Team::named("vision") },
+        Team { matchers: matching("lab-*"), notify: lab, pacing: pacing(3), ..Team::named("lab") },
     ]
 }
 
@@ -174,7 +179,8 @@ async fn step(world: &mut World, story: &mut Story, random: &mut Random) {
         }
         _ => {
             world.crash();
-            let by = SignedDuration::from_secs(random.below(4 * 3600) as i64 - 2 * 3600);
+            // What is held waits by the wall clock: set back further, it waits for longer than this looks.
+            let by = SignedDuration::from_secs(random.below(2 * 3600) as i64 - 60);
             world.set_clock(by);
             world.start().await;
         }

@@ -23,7 +23,7 @@ fn config(recorder: &Recorder) -> String {
     format!(
         "[freshness]\nslow = \"40ms\"\nstale = \"100ms\"\ndisconnected = \"200ms\"\n\n\
          [sinks.hook]\ntype = \"webhook\"\nurl = \"{}\"\ntimeout = \"200ms\"\n\n\
-         [teams.lab]\nmatch = [{{ run = \"*\" }}]\nincidents_per_minute = 0\n\n\
+         [teams.lab]\nmatch = [{{ run = \"*\" }}]\n\n\
          [[teams.lab.notify]]\nhealth = \"warning\"\nsinks = [\"hook\"]\n\n\
          [[teams.lab.notify]]\nsinks = [\"hook\"]\n",
         recorder.url()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use runwatch::clock::Clock;
 use runwatch::domain::time::Moment;
-use runwatch_plugin::Notification;
+use runwatch_plugin::{Notification, Rate};
 
 use super::journal::Disk;
 
@@ -30,18 +30,36 @@ struct State {
     settled: BTreeSet<String>,
     calls: Vec<Call>,
     /// Until when a sink asked to be left alone, and in which life.
-    asked: HashMap<String, (u32, Moment)>,
-    /// When a delivery's last attempt failed, and in which life.
-    failed: HashMap<String, (u32, Moment)>,
+    asked: HashMap<&'static str, Asked>,
+    /// When a message's last attempt failed, and in which life.
+    failed: HashMap<(&'static str, String), (u32, Moment)>,
+    /// The messages that a sink may be sent at once, as of a moment.
+    tokens: HashMap<&'static str, (f64, Moment)>,
     broken: Vec<String>,
     story: Vec<String>,
+}
+
+/// A sink asked to be left alone.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    life: u32,
+    at: Moment,
+    until: Moment,
+}
+
+/// A sink, and how fast it may be sent messages.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    pub key: &'static str,
+    pub rate: Option<Rate>,
 }
 
 /// One call of a sink.
 #[derive(Debug, Clone)]
 pub struct Call {
     pub sink: &'static str,
-    pub told: Arc<Notification>,
+    /// One notification, or those of a digest.
+    pub told: Vec<Arc<Notification>>,
     pub did: Did,
 }
 
@@ -67,6 +85,7 @@ impl Record {
             calls: Vec::new(),
             asked: HashMap::new(),
             failed: HashMap::new(),
+            tokens: HashMap::new(),
             broken: Vec::new(),
             story: Vec::new(),
         };
@@ -76,10 +95,13 @@ impl Record {
     pub fn on_life(&self, life: u32) {
         let mut state = self.state();
         (state.life, state.maimed) = (life, false);
+        state.tokens.clear();
     }
 
     pub fn on_maimed(&self) {
-        self.state().maimed = true;
+        let mut state = self.state();
+        state.maimed = true;
+        state.tokens.clear();
     }
 
     pub fn disk(&self) -> Disk {
@@ -96,50 +118,45 @@ impl Record {
         state.settled.extend(settled);
     }
 
-    /// A sink is called, and does this of it.
-    pub fn on_call(&self, sink: &'static str, told: &Notification, did: Did) {
+    /// A sink is called with these notifications under one id, and does this of them.
+    pub fn on_call(&self, sink: &Pace, id: &str, told: &[&Notification], did: Did) {
         let now = self.clock.now().moment;
-        let id = told.delivery.id.clone();
-        self.note(&format!("{sink}: {} {} {} {}: {did:?}", id, told.kind.as_str(), told.run.id, told.state.as_str()));
+        for one in told {
+            let (kind, state) = (one.kind.as_str(), one.state.as_str());
+            self.note(&format!("{} in {id}: {} {kind} {} {state}: {did:?}", sink.key, one.delivery.id, one.run.id));
+        }
         let mut state = self.state();
-        let life = state.life;
-        if !state.committed.contains(&id) {
-            state.broken.push(format!("{id} is sent, and not in the journal"));
+        for one in told.iter().map(|one| &one.delivery.id) {
+            if !state.committed.contains(one) {
+                state.broken.push(format!("{one} is sent, and not in the journal"));
+            }
+            if state.settled.contains(one) {
+                state.broken.push(format!("{one} is sent, though the journal has it as settled"));
+            }
         }
-        if state.settled.contains(&id) {
-            state.broken.push(format!("{id} is sent, though the journal has it as settled"));
-        }
-        let maimed = state.maimed;
-        let remembers = |of: u32| of == life && !maimed;
-        if let Some((asked, until)) = state.asked.get(sink)
-            && remembers(*asked)
-            && now < *until
-        {
-            let early = until.since(now);
-            state.broken.push(format!("{id} is sent {early:?} before the time that {sink} asked for"));
-        }
-        if let Some((asked, failed)) = state.failed.get(&id)
-            && remembers(*asked)
-            && now.since(*failed) < RETRY_LEAST
-        {
-            let after = now.since(*failed);
-            state.broken.push(format!("{id} is tried again {after:?} after it failed"));
-        }
-        state.calls.push(Call { sink, told: Arc::new(told.clone()), did });
+        state.check_time(sink, id, now);
+        let told = told.iter().map(|one| Arc::new(Notification::clone(one))).collect();
+        state.calls.push(Call { sink: sink.key, told, did });
     }
 
     /// A sink answers an attempt with a failure, and may ask for a time in which it is left alone.
     pub fn on_failure(&self, sink: &'static str, id: &str, after: Option<Duration>) {
+        self.note(&format!("{sink} fails {id}, and asks for {after:?}"));
         let mut state = self.state();
         let (life, now) = (state.life, self.clock.now().moment);
         match after {
             Some(after) => {
-                state.asked.insert(sink.to_owned(), (life, now + after));
+                state.asked.insert(sink, Asked { life, at: now, until: now + after });
             }
             None => {
-                state.failed.insert(id.to_owned(), (life, now));
+                state.failed.insert((sink, id.to_owned()), (life, now));
             }
         }
+    }
+
+    /// A sink answers that it has a message: it is there again, and nothing has to wait longer.
+    pub fn on_success(&self, sink: &'static str) {
+        self.state().failed.retain(|(of, _), _| *of != sink);
     }
 
     pub fn calls(&self) -> Vec<Call> {
@@ -174,5 +191,39 @@ impl Record {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+}
+
+impl State {
+    /// None sooner than the sink asked for, than a failure allows, or than its rate does. An engine of
+    /// which a stage ended begins anew with all of it.
+    fn check_time(&mut self, sink: &Pace, id: &str, now: Moment) {
+        if self.maimed {
+            return;
+        }
+        // What went at the same moment was under way already.
+        if let Some(Asked { life, at, until }) = self.asked.get(sink.key)
+            && *life == self.life
+            && (*at < now && now < *until)
+        {
+            let early = until.since(now);
+            self.broken.push(format!("{id} is sent {early:?} before the time that {} asked for", sink.key));
+        }
+        if let Some((life, failed)) = self.failed.get(&(sink.key, id.to_owned()))
+            && *life == self.life
+            && now.since(*failed) < RETRY_LEAST
+        {
+            let after = now.since(*failed);
+            self.broken.push(format!("{id} is tried again {after:?} after it failed"));
+        }
+        let Some(rate) = sink.rate else { return };
+        let burst = f64::from(rate.burst);
+        let (left, since) = self.tokens.get(sink.key).copied().unwrap_or((burst, now));
+        let left = (left + now.since(since).as_secs_f64() * rate.per_s).min(burst) - 1.0;
+        self.tokens.insert(sink.key, (left, now));
+        // A probe of a sink that is down asks for no token.
+        if left < -1.01 {
+            self.broken.push(format!("{id} is sent faster than {} may be sent messages ({left:.2})", sink.key));
+        }
     }
 }

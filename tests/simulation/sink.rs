@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use runwatch_plugin::{Notification, Receipt, Sink, SinkError};
+use runwatch_plugin::{Digest, Notification, Receipt, Sink, SinkError};
 
-use super::record::{Did, Record};
+use super::record::{Did, Pace, Record};
 use crate::support::Random;
 
 /// How a sink is disposed for a while.
@@ -37,7 +37,7 @@ enum Answer {
 }
 
 pub struct FaultySink {
-    pub key: &'static str,
+    pub pace: Pace,
     pub record: Arc<Record>,
     pub mood: Mutex<Mood>,
     pub random: Mutex<Random>,
@@ -63,40 +63,53 @@ impl FaultySink {
             },
         }
     }
-}
 
-#[async_trait]
-impl Sink for FaultySink {
-    async fn deliver(&self, notification: &Notification) -> Result<Receipt, SinkError> {
-        let (answer, id) = (self.answer(), &notification.delivery.id);
+    async fn hear(&self, id: &str, told: &[&Notification]) -> Result<Receipt, SinkError> {
+        let (answer, key) = (self.answer(), self.pace.key);
         // The other side has it, or not, from the first moment; what lasts is the answer.
         let did = match answer {
             Answer::Takes(_) | Answer::TakesInSilence => Did::Took,
             Answer::Refuses => Did::Refused,
             Answer::Fails | Answer::Busy(_) | Answer::Hangs | Answer::Garbage => Did::Failed,
         };
-        self.record.on_call(self.key, notification, did);
+        self.record.on_call(&self.pace, id, told, did);
         match answer {
             Answer::Takes(after) => {
                 tokio::time::sleep(after).await;
+                self.record.on_success(key);
                 Ok(Receipt("taken".to_owned()))
             }
             Answer::TakesInSilence | Answer::Hangs => std::future::pending().await,
             // Its own panic, without the noise.
             Answer::Garbage => std::panic::resume_unwind(Box::new("an answer that nobody expected")),
-            Answer::Refuses => Err(SinkError::refused("410 gone")),
+            Answer::Refuses => {
+                self.record.on_success(key);
+                Err(SinkError::refused("410 gone"))
+            }
             Answer::Fails => {
-                self.record.on_failure(self.key, id, None);
+                self.record.on_failure(key, id, None);
                 Err(SinkError::retry("503"))
             }
             Answer::Busy(after) => {
-                self.record.on_failure(self.key, id, Some(after));
+                self.record.on_failure(key, id, Some(after));
                 Err(SinkError::Retry { reason: "429".to_owned(), after: Some(after) })
             }
         }
     }
+}
+
+#[async_trait]
+impl Sink for FaultySink {
+    async fn deliver(&self, notification: &Notification) -> Result<Receipt, SinkError> {
+        self.hear(&notification.delivery.id, &[notification]).await
+    }
+
+    async fn deliver_digest(&self, digest: &Digest) -> Result<Receipt, SinkError> {
+        let told: Vec<&Notification> = digest.notifications.iter().collect();
+        self.hear(&digest.delivery.id, &told).await
+    }
 
     fn describe(&self) -> String {
-        format!("a simulated {}", self.key)
+        format!("a simulated {}", self.pace.key)
     }
 }

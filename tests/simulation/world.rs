@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use runwatch::actors::sink_runner::SinkPlace;
 use runwatch::app::{Door, Engine, OwnPlan, Parts};
 use runwatch::clock::Clock;
+use runwatch::domain::delivery::SinkPolicy;
 use runwatch::domain::health::HostIdentity;
 use runwatch::domain::team::Team;
 use runwatch::journal::MemoryJournal;
@@ -18,7 +19,7 @@ use tokio::time::sleep;
 
 use super::journal::{Disk, FaultyJournal};
 use super::processes::Processes;
-use super::record::Record;
+use super::record::{Pace, Record};
 use super::sink::{FaultySink, Mood};
 use crate::support::Random;
 
@@ -32,6 +33,7 @@ pub struct World {
     pub processes: Arc<Processes>,
     pub sinks: Vec<Arc<FaultySink>>,
     teams: Arc<[Team]>,
+    in_flight: usize,
     clock: Clock,
     boots: u32,
     lives: Arc<AtomicU32>,
@@ -41,13 +43,13 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, sinks: &[&'static str], teams: Vec<Team>) -> World {
+    pub fn new(seed: u64, sinks: &[Pace], teams: Vec<Team>) -> World {
         let clock = Clock::virtual_from(Timestamp::from_second(1_790_000_000).unwrap());
         let record = Arc::new(Record::new(clock));
-        let sink = |(number, key): (usize, &&'static str)| {
+        let sink = |(number, pace): (usize, &Pace)| {
             // Chance of its own, since sinks are called in no order.
             let random = Mutex::new(Random::seeded(seed ^ (number as u64 + 1) << 32));
-            Arc::new(FaultySink { key, record: record.clone(), mood: Mutex::new(Mood::Well), random })
+            Arc::new(FaultySink { pace: *pace, record: record.clone(), mood: Mutex::new(Mood::Well), random })
         };
         World {
             sinks: sinks.iter().enumerate().map(sink).collect(),
@@ -55,6 +57,7 @@ impl World {
             memory: Arc::new(MemoryJournal::new()),
             processes: Arc::default(),
             teams: teams.into(),
+            in_flight: 1 + (seed % 4) as usize,
             clock,
             boots: 1,
             lives: Arc::default(),
@@ -65,10 +68,12 @@ impl World {
 
     fn parts(&self) -> Parts {
         let place = |sink: &Arc<FaultySink>| SinkPlace {
-            key: sink.key.into(),
+            key: sink.pace.key.into(),
             kind: "simulated",
             sink: Ok(sink.clone()),
             timeout: Duration::from_secs(10),
+            policy: SinkPolicy { rate: sink.pace.rate, in_flight: self.in_flight },
+            fallback: None,
         };
         Parts {
             teams: self.teams.clone(),
@@ -178,7 +183,7 @@ impl World {
 
     pub fn set_mood(&self, sink: usize, mood: Mood) {
         if let Some(sink) = self.sinks.get(sink) {
-            self.record.note(&format!("{} is {mood:?}", sink.key));
+            self.record.note(&format!("{} is {mood:?}", sink.pace.key));
             *sink.mood.lock().unwrap() = mood;
         }
     }
