@@ -64,12 +64,17 @@ pub struct Engine {
 impl Engine {
     /// Starts an engine with this `[freshness]`.
     pub fn start(freshness: &str) -> Result<Engine> {
+        Engine::start_with(&format!("[freshness]\n{freshness}\n"))
+    }
+
+    /// Starts an engine whose configuration, behind `[engine]`, is this.
+    pub fn start_with(rest: &str) -> Result<Engine> {
         let home = Home::new()?;
         // The port is free again when the listener goes; nobody else asks for that very one.
         let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let (socket, state) = (home.short.path().join("engine.sock"), home.disk().join("state"));
         let config = format!(
-            "[engine]\nlisten = \"{listen}\"\nsocket = \"{}\"\nstate_dir = \"{}\"\n[freshness]\n{freshness}\n",
+            "[engine]\nlisten = \"{listen}\"\nsocket = \"{}\"\nstate_dir = \"{}\"\n{rest}",
             socket.display(),
             state.display()
         );

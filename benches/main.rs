@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -- death lateness` measures these parts alone. Nothing here fails for being slow.
 
+mod alertmanager;
+mod alerts;
 mod armed;
 mod attached;
 mod death;
@@ -12,11 +14,12 @@ mod lines;
 mod machines;
 mod measure;
 mod table;
+mod webhook;
 mod wrapper;
 
 use anyhow::{Result, ensure};
 
-const PARTS: [&str; 6] = ["ingest", "death", "lateness", "armed", "attached", "wrapper"];
+const PARTS: [&str; 8] = ["ingest", "death", "lateness", "alerts", "slow", "armed", "attached", "wrapper"];
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
@@ -44,6 +47,12 @@ fn main() -> Result<()> {
     }
     if wanted("lateness") {
         rows.extend(lateness::measure()?);
+    }
+    if wanted("alerts") {
+        rows.extend(alerts::measure()?);
+    }
+    if wanted("slow") {
+        rows.extend(alerts::measure_slow()?);
     }
     if wanted("armed") {
         rows.extend(armed::measure(rate)?);

@@ -36,12 +36,13 @@ use crate::domain::team::Team;
 use crate::domain::time::Now;
 use crate::domain::watching::WatchId;
 use crate::domain::widening::{FalseAlarm, Forget, Widening};
-use crate::ports::{SinkPlace, SinkTestError, Taken};
+use crate::ports::{IntakeError, SinkPlace, SinkTestError, Taken};
 
 /// source → Ingestor. The answer: what was taken, after every stage had it and the journal holds
-/// what must be held. A full edge: the door refuses the batch whole (429), or its source waits.
+/// what must be held; an error where a stage ended meanwhile, so that nobody counts on it. A full
+/// edge: the door refuses the batch whole (429), or its source waits.
 #[derive(Message)]
-#[rtype(result = "Taken")]
+#[rtype(result = "Result<Taken, IntakeError>")]
 pub struct IngestBatch {
     /// The events.
     pub batch: EventBatch,
@@ -51,7 +52,7 @@ pub struct IngestBatch {
 
 /// Ingestor → Aggregator. The answer: what there was no room for after all.
 #[derive(Message)]
-#[rtype(result = "Vec<Refused>")]
+#[rtype(result = "Result<Vec<Refused>, IntakeError>")]
 pub struct EventsAccepted {
     /// The events, with their runs.
     pub batch: AcceptedBatch,
@@ -62,7 +63,7 @@ pub struct EventsAccepted {
 /// Aggregator → HealthEvaluator. The answer: judged, and what changed is in the journal, with the
 /// facts.
 #[derive(Message)]
-#[rtype(result = "()")]
+#[rtype(result = "Result<(), IntakeError>")]
 pub struct BatchObserved {
     /// What the batch said.
     pub observed: Observed,
@@ -111,7 +112,7 @@ pub struct ProbesObserved(pub Vec<ProbeObserved>);
 /// HealthEvaluator → Router. The answer: the transitions, the incidents they move and the
 /// deliveries they ask for are in the journal, in one entry.
 #[derive(Message)]
-#[rtype(result = "()")]
+#[rtype(result = "Result<(), IntakeError>")]
 pub struct HealthChanged {
     /// What changed.
     pub changes: Vec<RunChange>,

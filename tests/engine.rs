@@ -293,6 +293,28 @@ fn a_stage_that_panics_is_noticed_and_the_engine_built_anew() {
 }
 
 #[test]
+fn what_a_stage_took_along_when_it_ended_is_not_answered_as_taken() {
+    for stage in ["ingestor", "aggregator", "health evaluator", "router", "desk"] {
+        night(|| async move {
+            let world = World::new();
+            let mut engine = Engine::start(world.parts.clone()).await.unwrap();
+            let door = engine.door();
+            engine.abort_stage(stage);
+            let failed = || EventBatch::of(event("ppo", Meaning::RunFailed { error: None, traceback: None }));
+            let answer = engine.run(door.ingest(Origin::Parent, failed())).await;
+            assert_eq!(answer, Err(IntakeError::Closed), "{stage}");
+            engine.run(pass(1_000)).await;
+            assert_eq!(world.pager.told(), [], "{stage}: it was not written down");
+            // So its sender sends it again.
+            assert!(engine.run(door.ingest(Origin::Parent, failed())).await.is_ok());
+            engine.run(pass(1_000)).await;
+            assert_eq!(world.pager.told(), [(Kind::Firing, RunState::Failed)], "{stage}");
+            engine.stop().await;
+        });
+    }
+}
+
+#[test]
 fn an_engine_that_is_built_anew_reads_followed_files_on_from_what_it_remembers() {
     night(|| async {
         let world = World::new();

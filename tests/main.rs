@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
 mod actix_semantics;
+mod alertmanager;
 mod attach;
 mod bad_input;
 mod cli;
@@ -25,6 +26,7 @@ mod operate;
 mod reload;
 mod run;
 mod self_watch;
+mod simulation;
 mod support;
 mod tail;
 mod tidy;

@@ -13,6 +13,7 @@ use crate::domain::event::Refused;
 use crate::messages::{
     AttemptsClosed, BatchObserved, Drain, EventsAccepted, FactsCheckpointed, GetFacts, GetMark, Ping,
 };
+use crate::ports::IntakeError;
 
 /// Keeps what each run sent.
 pub struct Aggregator {
@@ -59,7 +60,7 @@ impl Actor for Aggregator {
 }
 
 impl Handler<EventsAccepted> for Aggregator {
-    type Result = ResponseFuture<Vec<Refused>>;
+    type Result = ResponseFuture<Result<Vec<Refused>, IntakeError>>;
 
     fn handle(&mut self, message: EventsAccepted, ctx: &mut Context<Self>) -> Self::Result {
         let effects = self.machine.apply(&message.batch, message.at);
@@ -69,9 +70,9 @@ impl Handler<EventsAccepted> for Aggregator {
         self.rearm(ctx);
         Box::pin(async move {
             if let Some(judged) = judged {
-                judged.await.unwrap_or_default();
+                judged.await??;
             }
-            effects.refused
+            Ok(effects.refused)
         })
     }
 }

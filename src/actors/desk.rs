@@ -12,7 +12,7 @@ use super::roster::Roster;
 use crate::domain::delivery::Delivery;
 use crate::domain::team::SinkKey;
 use crate::messages::Deliver;
-use crate::ports::{Entry, Journal};
+use crate::ports::{Entry, IntakeError, Journal};
 use crate::telemetry;
 
 /// Entries that may wait: more than can be under way, so that it is full only behind a journal
@@ -46,23 +46,29 @@ impl Desk {
         (Desk { errands }, waiting)
     }
 
-    /// Puts an entry on the desk, in the order of calls; the future resolves when it is in the journal.
+    /// Puts an entry on the desk, in the order of calls; the future resolves when it is in the journal,
+    /// or with the desk's end.
     pub fn write(&self, entry: Entry) -> ResponseFuture<()> {
+        let written = self.write_down(entry);
+        Box::pin(async move { written.await.unwrap_or_default() })
+    }
+
+    /// The same for whoever counts on it: an error where the desk ended before it was in the journal.
+    pub fn write_down(&self, entry: Entry) -> ResponseFuture<Result<(), IntakeError>> {
         let (done, written) = oneshot::channel();
         let errand = Errand { entry, done };
         match self.errands.try_reserve() {
             Ok(place) => {
                 place.send(errand);
-                Box::pin(async move { written.await.unwrap_or_default() })
+                Box::pin(async move { written.await.map_err(|_| IntakeError::Closed) })
             }
             // The desk is as deep as all that can be under way, so it is full only behind a journal
             // that cannot be written; then this entry waits its turn like its sender.
             Err(_) => {
                 let errands = self.errands.clone();
                 Box::pin(async move {
-                    if errands.send(errand).await.is_ok() {
-                        written.await.unwrap_or_default();
-                    }
+                    errands.send(errand).await.map_err(|_| IntakeError::Closed)?;
+                    written.await.map_err(|_| IntakeError::Closed)
                 })
             }
         }

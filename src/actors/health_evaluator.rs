@@ -20,6 +20,7 @@ use crate::messages::{
     AttemptsClosed, BatchObserved, BoundsChanged, Drain, FactsCheckpointed, ForgetWidening, GapSeen, GetVerdicts,
     HealthChanged, Ping, ProbesObserved, StandingsChanged, WasBlind, WatchRequested, Widen,
 };
+use crate::ports::IntakeError;
 
 /// Judges every run.
 pub struct HealthEvaluator {
@@ -31,6 +32,9 @@ pub struct HealthEvaluator {
     /// What taking up earlier attempts asked for, sent when the actor starts.
     first: Option<HealthEffects>,
 }
+
+/// Whether what an input came to is in the journal.
+type Performed = Result<(), IntakeError>;
 
 /// Where the evaluator's effects go.
 pub struct EvaluatorOutlets {
@@ -60,8 +64,8 @@ impl HealthEvaluator {
     }
 
     /// Hands on what an input came to, and facts that are written down with it; the future resolves
-    /// when all of it was taken.
-    fn perform(&mut self, effects: HealthEffects, facts: Vec<RunFacts>) -> BoxFuture<'static, ()> {
+    /// when all of it was taken, with an error where what changed is not in the journal.
+    fn perform(&mut self, effects: HealthEffects, facts: Vec<RunFacts>) -> BoxFuture<'static, Performed> {
         let HealthEffects { changes, watch, closed, standings, widened, notes } = effects;
         let changed = (!changes.is_empty() || !facts.is_empty() || !widened.is_empty())
             .then(|| self.outlets.router.hand_over(HealthChanged { changes, facts, widened, notes }));
@@ -69,7 +73,8 @@ impl HealthEvaluator {
         let closed = (!closed.is_empty()).then(|| self.outlets.aggregator.hand_over(AttemptsClosed(closed)));
         let stood = (!standings.is_empty()).then(|| self.outlets.ingestor.hand_over(StandingsChanged(standings)));
         Box::pin(async move {
-            // A receiver that is gone means that the engine is ending: nothing is left to do here.
+            // A receiver that is gone means that the engine is ending. The next one begins with what is in
+            // the journal: what these three were to hear follows from it.
             if let Some(closed) = closed {
                 closed.await.unwrap_or_default();
             }
@@ -79,8 +84,9 @@ impl HealthEvaluator {
             if let Some(watched) = watched {
                 watched.await.unwrap_or_default();
             }
-            if let Some(changed) = changed {
-                changed.await.unwrap_or_default();
+            match changed {
+                Some(changed) => changed.await?,
+                None => Ok(()),
             }
         })
     }
@@ -96,7 +102,7 @@ impl HealthEvaluator {
 
     /// Deadlines that came while messages kept the mailbox busy are judged behind the message: what
     /// was received before them counts.
-    fn overdue(&mut self) -> Option<BoxFuture<'static, ()>> {
+    fn overdue(&mut self) -> Option<BoxFuture<'static, Performed>> {
         let now = self.clock.now();
         self.machine.on_gap(self.pulse.gap_end(now.moment));
         let due = self.machine.next_deadline().is_some_and(|deadline| deadline <= now.moment);
@@ -121,7 +127,7 @@ impl HealthEvaluator {
             Ok((done, effects)) => {
                 let settled = self.settle(effects, Vec::new(), ctx);
                 Box::pin(async move {
-                    settled.await;
+                    settled.await.unwrap_or_default();
                     Ok(done)
                 })
             }
@@ -129,14 +135,20 @@ impl HealthEvaluator {
         }
     }
 
-    fn settle(&mut self, effects: HealthEffects, facts: Vec<RunFacts>, ctx: &mut Context<Self>) -> ResponseFuture<()> {
+    fn settle(
+        &mut self,
+        effects: HealthEffects,
+        facts: Vec<RunFacts>,
+        ctx: &mut Context<Self>,
+    ) -> ResponseFuture<Performed> {
         let done = self.perform(effects, facts);
         let overdue = self.overdue();
         self.rearm(ctx);
         Box::pin(async move {
-            done.await;
-            if let Some(overdue) = overdue {
-                overdue.await;
+            done.await?;
+            match overdue {
+                Some(overdue) => overdue.await,
+                None => Ok(()),
             }
         })
     }
@@ -154,7 +166,7 @@ impl Actor for HealthEvaluator {
 }
 
 impl Handler<BatchObserved> for HealthEvaluator {
-    type Result = ResponseFuture<()>;
+    type Result = ResponseFuture<Performed>;
 
     fn handle(&mut self, message: BatchObserved, ctx: &mut Context<Self>) -> Self::Result {
         let effects = self.machine.on_observed(message.observed);
@@ -166,7 +178,8 @@ impl Handler<FactsCheckpointed> for HealthEvaluator {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, message: FactsCheckpointed, ctx: &mut Context<Self>) -> Self::Result {
-        self.settle(HealthEffects::default(), message.0, ctx)
+        let settled = self.settle(HealthEffects::default(), message.0, ctx);
+        Box::pin(async move { settled.await.unwrap_or_default() })
     }
 }
 
@@ -176,7 +189,8 @@ impl Handler<ProbesObserved> for HealthEvaluator {
     fn handle(&mut self, message: ProbesObserved, ctx: &mut Context<Self>) -> Self::Result {
         let now = self.clock.now();
         let effects = self.machine.on_probes(message.0, now);
-        self.settle(effects, Vec::new(), ctx)
+        let settled = self.settle(effects, Vec::new(), ctx);
+        Box::pin(async move { settled.await.unwrap_or_default() })
     }
 }
 
@@ -194,7 +208,7 @@ impl Handler<GapSeen> for HealthEvaluator {
         });
         let done = self.settle(HealthEffects::default(), Vec::new(), ctx);
         Box::pin(async move {
-            done.await;
+            done.await.unwrap_or_default();
             if let Some(told) = told {
                 told.await.unwrap_or_default();
             }

@@ -13,7 +13,7 @@ use crate::limits::BATCH_EVENTS_MAX;
 use crate::messages::{
     Drain, EventsAccepted, GetCounts, IngestBatch, Ping, PromiseName, ReleaseName, StandingsChanged, TeamsChanged,
 };
-use crate::ports::Taken;
+use crate::ports::{IntakeError, Taken};
 use crate::telemetry;
 
 /// Finds each event's run.
@@ -39,7 +39,7 @@ impl Actor for Ingestor {
 }
 
 impl Handler<IngestBatch> for Ingestor {
-    type Result = ResponseFuture<Taken>;
+    type Result = ResponseFuture<Result<Taken, IntakeError>>;
 
     fn handle(&mut self, message: IngestBatch, _: &mut Context<Self>) -> Self::Result {
         let (batch, mut rejected) = self.machine.take(message.batch, message.at);
@@ -48,7 +48,7 @@ impl Handler<IngestBatch> for Ingestor {
         }
         let accepted = batch.events.len();
         if accepted == 0 && batch.mark.is_none() {
-            return Box::pin(async move { Taken { accepted, rejected } });
+            return Box::pin(async move { Ok(Taken { accepted, rejected }) });
         }
         let (aggregator, refused_later) = (self.aggregator.clone(), self.refused_later.clone());
         let mut parts = batch.split(BATCH_EVENTS_MAX).into_iter();
@@ -56,18 +56,17 @@ impl Handler<IngestBatch> for Ingestor {
         let first = parts.next().map(|batch| aggregator.hand_over(EventsAccepted { batch, at: message.at }));
         Box::pin(async move {
             let mut refused = match first {
-                Some(handed) => handed.await.unwrap_or_default(),
+                Some(handed) => handed.await??,
                 None => Vec::new(),
             };
             for batch in parts {
-                refused
-                    .extend(aggregator.hand_over(EventsAccepted { batch, at: message.at }).await.unwrap_or_default());
+                refused.extend(aggregator.hand_over(EventsAccepted { batch, at: message.at }).await??);
             }
             refused_later.fetch_add(refused.len() as u64, Ordering::Relaxed);
             let accepted = accepted - refused.len();
             rejected.extend(refused);
             rejected.sort_by_key(|refused| refused.line);
-            Taken { accepted, rejected }
+            Ok(Taken { accepted, rejected })
         })
     }
 }

@@ -9,6 +9,8 @@ use std::future::Future;
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message, Recipient};
 
+use crate::ports::IntakeError;
+
 /// A way to one receiver.
 pub struct Outlet<M>
 where
@@ -22,6 +24,12 @@ where
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the receiver is gone")]
 pub struct Closed;
+
+impl From<Closed> for IntakeError {
+    fn from(_: Closed) -> IntakeError {
+        IntakeError::Closed
+    }
+}
 
 impl<M> Outlet<M>
 where

@@ -20,7 +20,7 @@ use crate::messages::{
     ConfigNoticed, DeliverySettled, Drain, GetRouting, GetSilences, HealthChanged, Operate, Orphaned, Ping, ReportMade,
     RoutesChanged, RoutingShare, SinkChanged, Stranded, WasBlind,
 };
-use crate::ports::Entry;
+use crate::ports::{Entry, IntakeError};
 use crate::telemetry;
 
 /// Moves incidents and asks for deliveries.
@@ -106,7 +106,7 @@ impl Actor for Router {
 }
 
 impl Handler<HealthChanged> for Router {
-    type Result = ResponseFuture<()>;
+    type Result = ResponseFuture<Result<(), IntakeError>>;
 
     fn handle(&mut self, message: HealthChanged, ctx: &mut Context<Self>) -> Self::Result {
         let mut entry =
@@ -115,7 +115,7 @@ impl Handler<HealthChanged> for Router {
             self.take(change, &mut entry);
         }
         self.rearm(ctx);
-        self.desk.write(entry)
+        self.desk.write_down(entry)
     }
 }
 

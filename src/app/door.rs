@@ -196,7 +196,7 @@ impl Intake for Door {
         let Ok(_permit) = self.permits.clone().try_acquire_owned() else { return Err(IntakeError::Full) };
         let at = self.clock.now();
         let Some(outlets) = self.outlets() else { return Err(IntakeError::Closed) };
-        outlets.ingest.hand_over(IngestBatch { batch, at }).await.map_err(|_| IntakeError::Closed)
+        outlets.ingest.hand_over(IngestBatch { batch, at }).await?
     }
 
     async fn promise_name(&self, run: Name, attempt_id: Option<String>) -> Name {

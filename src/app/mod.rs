@@ -92,6 +92,8 @@ pub struct Engine {
     graph: Graph,
     reloader: Reloader,
     orders: mpsc::Receiver<Order>,
+    /// Whether every stage of the graph runs, as far as is known: one that ended is built anew first.
+    whole: bool,
 }
 
 impl Engine {
@@ -108,7 +110,7 @@ impl Engine {
         let door = Arc::new(Door::new(&parts, settled, pulse));
         door.open(graph.outlets.clone());
         let (reloader, orders) = Reloader::new();
-        Ok(Engine { parts, door, graph, reloader, orders })
+        Ok(Engine { parts, door, graph, reloader, orders, whole: true })
     }
 
     /// The engine's doors.
@@ -126,26 +128,29 @@ impl Engine {
         let mut until = std::pin::pin!(until);
         let mut wait = REBUILD_FIRST;
         loop {
-            let happened = {
-                let event = select(Box::pin(self.graph.ended()), Box::pin(self.orders.recv()));
-                match select(until.as_mut(), event).await {
-                    Either::Left((value, _)) => return value,
-                    Either::Right((Either::Left((ended, _)), _)) => Ok(ended),
-                    Either::Right((Either::Right((order, _)), _)) => Err(order),
-                }
-            };
-            let (stage, how) = match happened {
-                Ok(ended) => ended,
-                Err(order) => {
-                    if let Some(order) = order {
-                        self.obey(order).await;
+            if self.whole {
+                let happened = {
+                    let event = select(Box::pin(self.graph.ended()), Box::pin(self.orders.recv()));
+                    match select(until.as_mut(), event).await {
+                        Either::Left((value, _)) => return value,
+                        Either::Right((Either::Left((ended, _)), _)) => Ok(ended),
+                        Either::Right((Either::Right((order, _)), _)) => Err(order),
                     }
-                    continue;
-                }
-            };
-            telemetry::stage_ended(stage, &how, wait);
-            self.door.close();
-            self.graph.abort();
+                };
+                let (stage, how) = match happened {
+                    Ok(ended) => ended,
+                    Err(order) => {
+                        if let Some(order) = order {
+                            self.obey(order).await;
+                        }
+                        continue;
+                    }
+                };
+                self.whole = false;
+                telemetry::stage_ended(stage, &how, wait);
+                self.door.close();
+                self.graph.abort();
+            }
             if let Either::Left((value, _)) = select(until.as_mut(), Box::pin(self.rebuild(wait))).await {
                 return value;
             }
@@ -198,7 +203,7 @@ impl Engine {
             tokio::time::sleep(wait).await;
             match Graph::build(&self.parts, self.door.settled.clone(), self.door.pulse.clone()).await {
                 Ok(graph) => {
-                    self.graph = graph;
+                    (self.graph, self.whole) = (graph, true);
                     self.door.open(self.graph.outlets.clone());
                     return;
                 }

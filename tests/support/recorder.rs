@@ -102,6 +102,11 @@ impl Recorder {
         self.shared.requests.lock().unwrap().clone()
     }
 
+    /// The bodies that came, in order.
+    pub fn told(&self) -> Vec<Value> {
+        self.requests().into_iter().map(|request| request.body).collect()
+    }
+
     /// The notifications that came about one run, in order.
     pub fn told_of(&self, run: &str) -> Vec<Value> {
         let bodies = self.requests().into_iter().map(|request| request.body);

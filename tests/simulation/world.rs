@@ -1,0 +1,199 @@
+//! A world around an engine: its sinks, its disk, its host's processes and its clock, and the lives
+//! that the engine has in it.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use runwatch::actors::sink_runner::SinkPlace;
+use runwatch::app::{Door, Engine, OwnPlan, Parts};
+use runwatch::clock::Clock;
+use runwatch::domain::delivery::SinkPolicy;
+use runwatch::domain::health::HostIdentity;
+use runwatch::domain::team::Team;
+use runwatch::journal::MemoryJournal;
+use runwatch::ports::Board;
+use tokio::time::sleep;
+
+use super::journal::{Disk, FaultyJournal};
+use super::processes::Processes;
+use super::record::{Pace, Record};
+use super::sink::{FaultySink, Mood};
+use crate::support::Random;
+
+/// The stages that may end by a fault of their own.
+const STAGES: [&str; 7] =
+    ["ingestor", "aggregator", "health evaluator", "liveness poller", "router", "desk", "sink runner"];
+
+pub struct World {
+    pub record: Arc<Record>,
+    pub memory: Arc<MemoryJournal>,
+    pub processes: Arc<Processes>,
+    pub sinks: Vec<Arc<FaultySink>>,
+    teams: Arc<[Team]>,
+    in_flight: usize,
+    clock: Clock,
+    boots: u32,
+    lives: Arc<AtomicU32>,
+    engine: Option<Engine>,
+    /// How often the graph of this engine was built, as far as it was for a reason.
+    built: u64,
+}
+
+impl World {
+    pub fn new(seed: u64, sinks: &[Pace], teams: Vec<Team>) -> World {
+        let clock = Clock::virtual_from(Timestamp::from_second(1_790_000_000).unwrap());
+        let record = Arc::new(Record::new(clock));
+        let sink = |(number, pace): (usize, &Pace)| {
+            // Chance of its own, since sinks are called in no order.
+            let random = Mutex::new(Random::seeded(seed ^ (number as u64 + 1) << 32));
+            Arc::new(FaultySink { pace: *pace, record: record.clone(), mood: Mutex::new(Mood::Well), random })
+        };
+        World {
+            sinks: sinks.iter().enumerate().map(sink).collect(),
+            record,
+            memory: Arc::new(MemoryJournal::new()),
+            processes: Arc::default(),
+            teams: teams.into(),
+            in_flight: 1 + (seed % 4) as usize,
+            clock,
+            boots: 1,
+            lives: Arc::default(),
+            engine: None,
+            built: 0,
+        }
+    }
+
+    fn parts(&self) -> Parts {
+        let place = |sink: &Arc<FaultySink>| SinkPlace {
+            key: sink.pace.key.into(),
+            kind: "simulated",
+            sink: Ok(sink.clone()),
+            timeout: Duration::from_secs(10),
+            policy: SinkPolicy { rate: sink.pace.rate, in_flight: self.in_flight },
+            fallback: None,
+        };
+        Parts {
+            teams: self.teams.clone(),
+            external_url: None,
+            clock: self.clock,
+            journal: Arc::new(FaultyJournal {
+                memory: self.memory.clone(),
+                record: self.record.clone(),
+                life: self.lives.load(Ordering::SeqCst),
+                lives: self.lives.clone(),
+            }),
+            probe: self.processes.clone(),
+            sinks: self.sinks.iter().map(place).collect(),
+            io: tokio::runtime::Handle::current(),
+            identity: HostIdentity { host: "here".into(), boot_id: format!("boot-{}", self.boots).into() },
+            own: OwnPlan::default(),
+        }
+    }
+
+    /// Starts the engine, as often as it takes while the disk cannot be read.
+    pub async fn start(&mut self) {
+        self.lives.fetch_add(1, Ordering::SeqCst);
+        loop {
+            match Engine::start(self.parts()).await {
+                Ok(engine) => {
+                    self.record.note("the engine starts");
+                    (self.engine, self.built) = (Some(engine), 1);
+                    self.record.on_life(self.lives.load(Ordering::SeqCst));
+                    return;
+                }
+                Err(_) => {
+                    sleep(Duration::from_secs(2)).await;
+                    self.record.set_disk(Disk::Well);
+                }
+            }
+        }
+    }
+
+    pub fn door(&self) -> Option<Arc<Door>> {
+        self.engine.as_ref().map(Engine::door)
+    }
+
+    /// Does something while the engine, if there is one, does its work.
+    pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        match &mut self.engine {
+            Some(engine) => engine.run(work).await,
+            None => work.await,
+        }
+    }
+
+    pub async fn pass(&mut self, span: Duration) {
+        self.during(sleep(span)).await;
+    }
+
+    /// The engine is killed.
+    pub fn crash(&mut self) {
+        self.check_built();
+        self.record.note("the engine is killed");
+        // From here on nothing of it is written, whatever of it still runs.
+        self.lives.fetch_add(1, Ordering::SeqCst);
+        self.engine = None;
+    }
+
+    /// The engine is stopped as a service manager does.
+    pub async fn stop(&mut self) {
+        self.check_built();
+        self.record.note("the engine is stopped");
+        if let Some(engine) = self.engine.take() {
+            engine.stop().await;
+        }
+        self.lives.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A stage panics, and the engine is built anew around it.
+    pub fn abort_a_stage(&mut self, random: &mut Random) {
+        let Some(engine) = &self.engine else { return };
+        let stage = random.pick(&STAGES).copied().unwrap_or_default();
+        // One that was not built anew yet has no stage to lose.
+        if engine.door().life() == self.built {
+            self.record.note(&format!("the {stage} ends"));
+            engine.abort_stage(stage);
+            self.built += 1;
+            self.record.on_maimed();
+        }
+    }
+
+    /// The machine sleeps: all clocks go on, and nobody does anything.
+    pub async fn suspend(&mut self, span: Duration) {
+        self.record.note(&format!("the machine sleeps for {span:?}"));
+        tokio::time::advance(span).await;
+    }
+
+    /// The machine boots: the engine's clock begins anew, and no process is there.
+    pub fn reboot(&mut self) {
+        self.record.note("the machine boots");
+        self.boots += 1;
+        self.processes.clear();
+        self.clock = Clock::virtual_from(self.clock.now().utc);
+    }
+
+    /// The wall clock is set by hand while no engine runs.
+    pub fn set_clock(&mut self, by: SignedDuration) {
+        self.record.note(&format!("the wall clock is set by {by:?}"));
+        let Clock::Virtual { start, epoch } = self.clock else { return };
+        self.clock = Clock::Virtual { start, epoch: epoch.saturating_add(by).unwrap_or(epoch) };
+    }
+
+    pub fn set_mood(&self, sink: usize, mood: Mood) {
+        if let Some(sink) = self.sinks.get(sink) {
+            self.record.note(&format!("{} is {mood:?}", sink.pace.key));
+            *sink.mood.lock().unwrap() = mood;
+        }
+    }
+
+    /// No stage may end but by what the world does to it.
+    pub fn check_built(&self) {
+        if let Some(engine) = &self.engine
+            && engine.door().life() > self.built
+        {
+            self.record.broken(format!("a stage ended unasked: built {} times", engine.door().life()));
+        }
+    }
+}
