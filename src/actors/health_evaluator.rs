@@ -242,7 +242,8 @@ impl Handler<BoundsChanged> for HealthEvaluator {
         let owners = self.machine.owners();
         let done = self.settle(effects, Vec::new(), ctx);
         Box::pin(async move {
-            done.await;
+            // A receiver that is gone means that the engine is ending, and this reload with it.
+            done.await.unwrap_or_default();
             owners
         })
     }

@@ -339,20 +339,6 @@ pub(crate) fn troubled_run() -> RunView {
     }
 }
 
-/// What two false alarms taught of [`troubled_run`].
-fn widening() -> Widening {
-    let startup = Widened { bound: Duration::from_secs(3600), was: Duration::from_secs(1800), false_alarms: 1 };
-    Widening {
-        run: RunKey { team: "vision".into(), name: "ppo/cifar 10".into() },
-        false_alarms: 2,
-        stale: None,
-        startup: Some(startup),
-        incident: "k3x9-0".to_owned(),
-        by: "anna@gpu-3".to_owned(),
-        at: at(300.0),
-    }
-}
-
 /// An engine with two runs and two sinks.
 pub(crate) fn view() -> StatusView {
     let sink = |sink: &str, kind, disabled: Option<&str>| SinkView {
