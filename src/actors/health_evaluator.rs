@@ -242,7 +242,7 @@ impl Handler<BoundsChanged> for HealthEvaluator {
         let owners = self.machine.owners();
         let done = self.settle(effects, Vec::new(), ctx);
         Box::pin(async move {
-            done.await;
+            done.await.unwrap_or_default();
             owners
         })
     }
