@@ -94,6 +94,11 @@ impl Journal for FaultyJournal {
         self.memory.incidents(query).await
     }
 
+    async fn incident(&self, id: &str) -> Result<Option<Incident>, JournalError> {
+        self.readable()?;
+        self.memory.incident(id).await
+    }
+
     async fn pending(&self) -> Result<u64, JournalError> {
         self.readable()?;
         self.memory.pending().await
