@@ -102,15 +102,20 @@ impl RoutingMachine {
         if lost && !elsewhere { Severity::Critical } else { Severity::Warning }
     }
 
-    /// Who hears of a sink's trouble: whom the team's entries name, without the sink; in what must not
-    /// go unheard, somebody in any case.
+    /// Who hears of a sink's trouble: whom the team's entries name, without the sink; else its fallback; in
+    /// what must not go unheard, somebody in any case.
     pub(super) fn routes_beside(&self, incident: &Incident, page: &Notification, sink: &str, at: Timestamp) -> Routes {
         let team = &incident.run.team;
         let told = told_of(&incident.run, page, page.kind, incident.severity);
         let mut routes: Routes = routes(&self.teams, &told, at);
         routes.retain(|(_, other), _| &**other != sink && self.sinks.works(other));
-        if routes.is_empty() && incident.severity == Severity::Critical {
-            let instead = self.sinks.instead_of(&sink.into(), team_of(&self.teams, team));
+        if routes.is_empty() {
+            let sink = SinkKey::from(sink);
+            let instead = match incident.severity {
+                Severity::Critical => self.sinks.instead_of(&sink, team_of(&self.teams, team)),
+                // What it was to tell goes there, and whoever reads that must know why.
+                _ => self.sinks.fallback(&sink),
+            };
             let by = format!("in place of sink {sink}");
             let route = |sink| ((team.clone(), sink), Route { by: by.clone(), repeat: None, quiet_until: None });
             routes.extend(instead.map(route));
