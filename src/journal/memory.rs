@@ -328,12 +328,11 @@ impl State {
         let mut incidents: Vec<_> = self.incidents.iter().filter(|(_, one)| one.closed_at.is_none()).collect();
         incidents.sort_by_key(|(seq, incident)| (incident.opened_at.as_microsecond(), **seq));
         let of = |held: bool, limit: usize| {
-            let of_sink = |sink| self.open_of(sink).filter(move |(_, one)| one.hold.is_some() == held).take(limit);
-            let mut found: Vec<_> = self.open.keys().flat_map(of_sink).collect();
-            found.sort_by_key(|(seq, _)| *seq);
-            found
+            let of_sink = move |sink| self.open_of(sink).filter(move |(_, one)| one.hold.is_some() == held).take(limit);
+            self.open.keys().flat_map(of_sink)
         };
-        let deliveries = of(false, outbox_per_sink).into_iter().chain(of(true, OUTBOX_HELD_PER_SINK_MAX));
+        let mut deliveries: Vec<_> = of(false, outbox_per_sink).chain(of(true, OUTBOX_HELD_PER_SINK_MAX)).collect();
+        deliveries.sort_by_key(|(seq, _)| *seq);
         let day_us = i64::try_from(SILENCE_LISTED.as_micros()).unwrap_or(i64::MAX);
         let since_us = self.last_written_us.map_or(i64::MIN, |us| us.saturating_sub(day_us));
         let lasts = |one: &&Silence| one.ends_at.as_microsecond() > since_us;
@@ -344,7 +343,7 @@ impl State {
             widenings: self.widenings.values().cloned().collect(),
             reports: self.reports.iter().map(|(team, until)| (team.clone(), *until)).collect(),
             incidents: incidents.into_iter().map(|(_, incident)| incident.clone()).collect(),
-            deliveries: deliveries.map(|(_, delivery)| delivery.clone()).collect(),
+            deliveries: deliveries.into_iter().map(|(_, delivery)| delivery.clone()).collect(),
             name: self.name.clone(),
             last_incident: self.last_incident,
             last_written_at: self.last_written_us.and_then(|us| Timestamp::from_microsecond(us).ok()),

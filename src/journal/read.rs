@@ -196,22 +196,22 @@ fn reports(db: &Connection) -> rusqlite::Result<Vec<(Name, Timestamp)>> {
     Ok(rows.into_iter().filter_map(read).collect())
 }
 
-/// All sinks by age together: at most `limit` a sink that wait for nothing, then the ones that wait.
+/// All sinks by age together: at most `limit` a sink that wait for nothing, and so many that wait for a time.
 fn deliveries(db: &Connection, limit: usize, asides: &mut Vec<Aside>) -> rusqlite::Result<Vec<Delivery>> {
     let mut sinks = db.prepare("SELECT DISTINCT sink FROM outbox WHERE settled_us IS NULL")?;
     let sinks: Vec<String> = sinks.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let (mut due, mut held) = (Vec::new(), Vec::new());
+    let mut found = Vec::new();
     for sink in &sinks {
         let mut statement = db.prepare_cached(
             "SELECT seq, id, body, attempts FROM outbox
              WHERE sink = ?1 AND settled_us IS NULL AND (hold_us IS NULL) = ?2 ORDER BY seq",
         )?;
-        due.extend(some_of(statement.query(params![sink, true])?, limit, asides)?);
-        held.extend(some_of(statement.query(params![sink, false])?, OUTBOX_HELD_PER_SINK_MAX, asides)?);
+        found.extend(some_of(statement.query(params![sink, true])?, limit, asides)?);
+        found.extend(some_of(statement.query(params![sink, false])?, OUTBOX_HELD_PER_SINK_MAX, asides)?);
     }
-    due.sort_by_key(|(seq, _)| *seq);
-    held.sort_by_key(|(seq, _)| *seq);
-    Ok(due.into_iter().chain(held).map(|(_, delivery)| delivery).collect())
+    // What is held and what is not are of one incident now and then: the order of writing is its order.
+    found.sort_by_key(|(seq, _)| *seq);
+    Ok(found.into_iter().map(|(_, delivery)| delivery).collect())
 }
 
 fn outbox_of(

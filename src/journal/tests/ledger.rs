@@ -93,9 +93,10 @@ async fn what_waits_takes_no_place_of_what_may_go(journal: &impl Peek) {
         journal.commit(entry(|entry| entry.deliveries = vec![due])).await.unwrap();
     }
     let found = journal.recover(3).await.unwrap().deliveries;
-    assert_eq!(ids(&found[..5]), ["d0", "d1", "d2", "h0", "h1"]);
     assert_eq!(found.len(), 3 + OUTBOX_HELD_PER_SINK_MAX);
-    assert_eq!(found[3], held(delivery("h0", "slack", None, 0), 90));
+    // In the order of writing: what is held and what is not may be of one incident.
+    assert_eq!(found[0], held(delivery("h0", "slack", None, 0), 90));
+    assert_eq!(ids(&found[OUTBOX_HELD_PER_SINK_MAX..]), ["d0", "d1", "d2"]);
 }
 
 async fn what_was_folded_is_settled(journal: &impl Peek) {
