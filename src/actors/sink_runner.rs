@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseActFuture, ResponseFuture, WrapFuture,
 };
+use jiff::Timestamp;
 use runwatch_plugin::{Notification, Receipt, Sink, SinkError, format_duration};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -51,6 +52,12 @@ pub struct RouterOutlets {
 }
 
 impl SinkRunner {
+    /// The same runner, whose sink is left alone until then: it asked for that, or failed, in an earlier life.
+    pub fn paused(mut self, until: Timestamp) -> SinkRunner {
+        self.machine.pause(until, self.clock.now());
+        self
+    }
+
     /// A runner whose deliveries run on `io`. `behind`: the journal holds more for it than it is handed.
     pub fn new(
         place: SinkPlace,

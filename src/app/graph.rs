@@ -30,7 +30,7 @@ use crate::domain::health::{HealthEffects, HealthMachine};
 use crate::domain::intake::IntakeMachine;
 use crate::domain::names::RunId;
 use crate::domain::report_schedule::ReportSchedule;
-use crate::domain::routing::RoutingMachine;
+use crate::domain::routing::{RoutingEffects, RoutingMachine};
 use crate::domain::team::SinkKey;
 use crate::domain::time::Now;
 use crate::limits::OUTBOX_PER_SINK_MAX;
@@ -62,7 +62,7 @@ impl Graph {
 
     fn launch(
         parts: &Parts,
-        machines: Machines,
+        mut machines: Machines,
         recovered: Recovered,
         settled: Arc<Notify>,
         pulse: Arc<Pulse>,
@@ -72,7 +72,7 @@ impl Graph {
             (Seat::<Ingestor>::new(), Seat::<Aggregator>::new(), Seat::<HealthEvaluator>::new());
         let (poller, router, board) =
             (Seat::<LivenessPoller>::new(), Seat::<Router>::new(), Seat::<StatusBoard>::new());
-        let backlog = Backlog::of(&recovered.deliveries);
+        let backlog = Backlog::of(&recovered);
         let sinks = sinks::seat_all(parts, &router.addr, &backlog);
         let roster = Roster::default();
         sinks.iter().for_each(|sink| sink.enter(&roster));
@@ -157,6 +157,8 @@ struct Machines {
     aggregate: AggregateMachine,
     health: HealthMachine,
     routing: RoutingMachine,
+    /// What is over because the engine begins anew.
+    calmed: RoutingEffects,
     unrouted: BTreeSet<RunId>,
     first: HealthEffects,
     own: OwnWatch,
@@ -196,12 +198,19 @@ impl Machines {
         for incident in &recovered.incidents {
             routing.restore(incident.clone(), now);
         }
+        let waiting: BTreeSet<SinkKey> = recovered.deliveries.iter().map(|delivery| delivery.sink.clone()).collect();
+        let calmed = routing.on_idle_sinks(&waiting, now);
         let own = own::watch(parts, recovered, now);
-        Machines { intake, aggregate, health, routing, unrouted, first, own, now }
+        Machines { intake, aggregate, health, routing, calmed, unrouted, first, own, now }
     }
 
     /// The first entry of this life.
-    fn first_entry(&self, parts: &Parts, recovered: &Recovered) -> Entry {
-        own::first_entry(parts, recovered, &self.own.notices, &self.health.open_runs(), self.now)
+    fn first_entry(&mut self, parts: &Parts, recovered: &Recovered) -> Entry {
+        let mut entry = own::first_entry(parts, recovered, &self.own.notices, &self.health.open_runs(), self.now);
+        let calmed = std::mem::take(&mut self.calmed);
+        entry.incidents.extend(calmed.incidents);
+        entry.deliveries.extend(calmed.deliveries);
+        entry.notes.extend(calmed.notes);
+        entry
     }
 }

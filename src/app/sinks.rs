@@ -58,7 +58,13 @@ impl SinkSeat {
 
 /// Seats every sink.
 pub(super) fn seat_all(parts: &Parts, router: &Addr<Router>, backlog: &Backlog) -> Vec<SinkSeat> {
-    let seat = |place: &SinkPlace| SinkSeat::new(parts, place, router, backlog.is_behind(&place.key));
+    let seat = |place: &SinkPlace| {
+        let seat = SinkSeat::new(parts, place, router, backlog.is_behind(&place.key));
+        match backlog.paused(&place.key) {
+            Some(until) => SinkSeat { runner: seat.runner.paused(until), ..seat },
+            None => seat,
+        }
+    };
     parts.sinks.iter().map(seat).collect()
 }
 

@@ -321,6 +321,17 @@ impl State {
         open.filter_map(|seq| self.outbox.get(seq).map(|row| (*seq, &row.delivery)))
     }
 
+    fn paused(&self) -> Vec<(SinkKey, Timestamp)> {
+        let mut paused: BTreeMap<SinkKey, Timestamp> = BTreeMap::new();
+        for row in self.outbox.values().filter(|row| row.settled.is_none()) {
+            if let Some(next_at) = row.next_at {
+                let until = paused.entry(row.delivery.sink.clone()).or_insert(next_at);
+                *until = next_at.max(*until);
+            }
+        }
+        paused.into_iter().collect()
+    }
+
     fn recover(&self, outbox_per_sink: usize) -> Recovered {
         let mut runs: Vec<&Attempt> =
             self.runs.values().filter_map(|attempts| attempts.last_key_value().map(|(_, attempt)| attempt)).collect();
@@ -341,6 +352,7 @@ impl State {
             runs: runs.into_iter().map(run).collect(),
             silences: self.silences.iter().filter(lasts).cloned().collect(),
             widenings: self.widenings.values().cloned().collect(),
+            paused: self.paused(),
             reports: self.reports.iter().map(|(team, until)| (team.clone(), *until)).collect(),
             incidents: incidents.into_iter().map(|(_, incident)| incident.clone()).collect(),
             deliveries: deliveries.into_iter().map(|(_, delivery)| delivery.clone()).collect(),

@@ -32,6 +32,7 @@ pub(super) fn recover(db: &mut Connection, outbox_per_sink: usize) -> rusqlite::
         })?;
     let found = Recovered {
         widenings: widenings(&tx, &mut asides)?,
+        paused: paused(&tx)?,
         silences: silences(&tx, last_written_us, &mut asides)?,
         reports: reports(&tx)?,
         runs: runs(&tx, &mut asides)?,
@@ -193,6 +194,17 @@ fn reports(db: &Connection) -> rusqlite::Result<Vec<(Name, Timestamp)>> {
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
     let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     let read = |(team, us): (String, i64)| Some((team.into(), Timestamp::from_microsecond(us).ok()?));
+    Ok(rows.into_iter().filter_map(read).collect())
+}
+
+/// Until when each sink that failed last is left alone.
+fn paused(db: &Connection) -> rusqlite::Result<Vec<(Name, Timestamp)>> {
+    let mut statement = db.prepare(
+        "SELECT sink, max(next_us) FROM outbox WHERE settled_us IS NULL AND next_us IS NOT NULL GROUP BY sink ORDER BY sink",
+    )?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    let read = |(sink, us): (String, i64)| Some((sink.into(), Timestamp::from_microsecond(us).ok()?));
     Ok(rows.into_iter().filter_map(read).collect())
 }
 

@@ -61,6 +61,8 @@ pub struct Recovered {
     pub silences: Vec<Silence>,
     /// What false alarms taught, by run.
     pub widenings: Vec<Widening>,
+    /// Sinks that failed last: none of what waits for them is to be tried again before this.
+    pub paused: Vec<(SinkKey, Timestamp)>,
     /// Up to when each team was sent its report.
     pub reports: Vec<(Name, Timestamp)>,
     /// The outbox, oldest first: at most the asked-for number a sink of those that may go at once, and

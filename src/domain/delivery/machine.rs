@@ -130,6 +130,12 @@ impl DeliveryMachine {
         }
     }
 
+    /// Leaves the sink alone until then, as an earlier life was asked to.
+    pub fn pause(&mut self, until: Timestamp, now: Now) {
+        self.seen.get_or_insert(now);
+        self.pause_until = self.pause_until.max(Some(now.moment_of(until).round_up()));
+    }
+
     /// The attempt to make now, if there is one.
     pub fn next_attempt(&mut self, now: Now) -> Option<Attempt> {
         self.seen = Some(now);

@@ -123,12 +123,28 @@ impl RoutingMachine {
         routes
     }
 
+    /// The engine begins anew: of the sinks whose trouble an earlier life told, those that nothing waits
+    /// for would never show that they work again.
+    pub fn on_idle_sinks(&mut self, waiting: &BTreeSet<SinkKey>, now: Now) -> RoutingEffects {
+        let mut effects = RoutingEffects::default();
+        let of_sinks = self.open.keys().filter_map(sink_of).map(SinkKey::from);
+        let idle: BTreeSet<SinkKey> = of_sinks.filter(|sink| !waiting.contains(sink)).collect();
+        for sink in idle {
+            self.end_trouble(&sink, "runwatch began anew, and nothing waits for it", now, &mut effects);
+        }
+        effects
+    }
+
     fn sink_is_back(&mut self, sink: &SinkKey, now: Now, effects: &mut RoutingEffects) {
+        self.end_trouble(sink, "it takes messages again", now, effects);
+    }
+
+    fn end_trouble(&mut self, sink: &SinkKey, why: &str, now: Now, effects: &mut RoutingEffects) {
         let of = |open: &&OpenIncident| sink_of(&open.incident.run) == Some(&**sink);
         let runs: Vec<RunKey> = self.open.values().filter(of).map(|open| open.incident.run.clone()).collect();
         for run in runs {
             let Some(mut open) = self.open.remove(&run) else { continue };
-            let said = "it takes messages again".to_owned();
+            let said = why.to_owned();
             effects
                 .notes
                 .push(Note { sink: Some(sink.clone()), ..note(&open.incident, NoteKind::Sink, now.utc, said.clone()) });

@@ -51,6 +51,21 @@ fn a_sink_that_is_down_is_an_incident_told_elsewhere_and_closed_when_it_is_back(
 }
 
 #[test]
+fn the_trouble_of_a_sink_that_nothing_waits_for_ends_with_the_engine_that_saw_it() {
+    let mut night = night_of(two_sinks());
+    let condition = down(&night);
+    turn(&mut night, 1_000, "pager", condition);
+    night.restart(1_000);
+    let waiting = std::collections::BTreeSet::from([Name::from("pager")]);
+    let effects = night.routing.on_idle_sinks(&waiting, night.now());
+    night.tell(effects);
+    assert_eq!(night.sent().len(), 1, "what waits for it will show how it is");
+    let effects = night.routing.on_idle_sinks(&std::collections::BTreeSet::new(), night.now());
+    night.tell(effects);
+    assert_eq!(night.sent()[1..], [(2_000, "chat", Kind::Resolved)]);
+}
+
+#[test]
 fn the_only_sink_that_breaks_is_told_through_what_this_host_has() {
     let mut night = night_of(Team { escalate: Vec::new(), ..lab() });
     let teams = night.teams.clone();
