@@ -217,6 +217,7 @@ impl DeliveryMachine {
         self.policy = policy;
         self.bucket.refit(policy.rate);
         self.breaker.on_opened(now);
+        self.pause_until = None;
         self.start_over();
     }
 
@@ -302,8 +303,9 @@ impl DeliveryMachine {
         }
     }
 
+    /// Every delivery may be tried again. What the sink itself asked for still holds: an answer that was
+    /// under way before it takes nothing of it back.
     fn start_over(&mut self) {
-        self.pause_until = None;
         for entry in self.store.iter_mut() {
             entry.retry_at = None;
             entry.stays = false;
