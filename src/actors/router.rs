@@ -14,7 +14,7 @@ use crate::domain::change::RunChange;
 use crate::domain::command::{CommandError, Done};
 use crate::domain::names::RunId;
 use crate::domain::notice::Notices;
-use crate::domain::routing::{RoutingEffects, RoutingMachine};
+use crate::domain::routing::RoutingMachine;
 use crate::domain::time::earliest;
 use crate::messages::{
     ConfigNoticed, DeliverySettled, Drain, GetRouting, GetSilences, HealthChanged, Operate, Orphaned, Ping, ReportMade,
@@ -64,7 +64,7 @@ impl Router {
             self.unrouted.remove(&change.run);
         }
         let effects = self.machine.on_change(&change);
-        add(effects, entry);
+        entry.take(effects);
         let key = change.verdict.key.clone();
         let attempt = change.verdict.attempt;
         entry.transitions.extend(change.transitions.into_iter().map(|transition| (key.clone(), attempt, transition)));
@@ -75,7 +75,7 @@ impl Router {
     fn on_timer(&mut self, ctx: &mut Context<Self>) {
         self.timer.fired();
         let (mut entry, now) = (Entry::default(), self.clock.now());
-        add(self.machine.on_deadline(now), &mut entry);
+        entry.take(self.machine.on_deadline(now));
         if let Some((day, sinks)) = self.own.canary.as_mut().and_then(|canary| canary.on_deadline(now)) {
             entry.deliveries.extend(self.own.notices.canary(day, &sinks, now));
         }
@@ -87,14 +87,6 @@ impl Router {
         let canary = self.own.canary.as_ref().and_then(Canary::next_deadline);
         self.timer.arm(ctx, earliest([self.machine.next_deadline(), canary]), Self::on_timer);
     }
-}
-
-fn add(effects: RoutingEffects, entry: &mut Entry) {
-    entry.incidents.extend(effects.incidents);
-    entry.deliveries.extend(effects.deliveries);
-    entry.settlements.extend(effects.settlements);
-    entry.notes.extend(effects.notes);
-    entry.silences.extend(effects.silences);
 }
 
 impl Actor for Router {
@@ -139,7 +131,7 @@ impl Handler<Operate> for Router {
             Err(refused) => return Box::pin(async { Err(refused) }),
         };
         let mut entry = Entry::default();
-        add(effects, &mut entry);
+        entry.take(effects);
         self.rearm(ctx);
         let written = self.desk.write(entry);
         Box::pin(async move {
@@ -163,10 +155,10 @@ impl Handler<DeliverySettled> for Router {
     fn handle(&mut self, message: DeliverySettled, ctx: &mut Context<Self>) -> Self::Result {
         let (mut entry, now) = (Entry::default(), self.clock.now());
         for settlement in &message.settlements {
-            add(self.machine.on_settled(settlement, now), &mut entry);
+            entry.take(self.machine.on_settled(settlement, now));
         }
         for (delivery, reason) in &message.refused {
-            add(self.machine.on_refused(delivery, reason, now), &mut entry);
+            entry.take(self.machine.on_refused(delivery, reason, now));
         }
         entry.settlements.extend(message.settlements);
         self.rearm(ctx);
@@ -188,7 +180,7 @@ impl Handler<SinkChanged> for Router {
 
     fn handle(&mut self, message: SinkChanged, ctx: &mut Context<Self>) -> Self::Result {
         let mut entry = Entry::default();
-        add(self.machine.on_sink_condition(&message.sink, message.condition, self.clock.now()), &mut entry);
+        entry.take(self.machine.on_sink_condition(&message.sink, message.condition, self.clock.now()));
         self.rearm(ctx);
         self.desk.write(entry)
     }
@@ -200,7 +192,7 @@ impl Handler<Stranded> for Router {
     fn handle(&mut self, message: Stranded, ctx: &mut Context<Self>) -> Self::Result {
         let mut entry = Entry::default();
         let (moved, effects) = self.machine.on_stranded(&message.sink, message.deliveries, self.clock.now());
-        add(effects, &mut entry);
+        entry.take(effects);
         self.rearm(ctx);
         let written = self.desk.write(entry);
         Box::pin(async move {
@@ -218,7 +210,7 @@ impl Handler<RoutesChanged> for Router {
         let mut entry = Entry::default();
         self.own.canary = canary;
         self.own.notices = self.own.notices.clone().to_teams(teams.clone());
-        add(self.machine.reload(teams, directory, self.clock.now()), &mut entry);
+        entry.take(self.machine.reload(teams, directory, self.clock.now()));
         let untold = runs.into_iter().filter(|(_, key, labels)| self.machine.is_unrouted(&key.team, &key.name, labels));
         self.unrouted = untold.map(|(run, ..)| run).collect();
         self.rearm(ctx);
@@ -231,7 +223,7 @@ impl Handler<Orphaned> for Router {
 
     fn handle(&mut self, message: Orphaned, ctx: &mut Context<Self>) -> Self::Result {
         let mut entry = Entry::default();
-        add(self.machine.on_orphans(message.0, self.clock.now()), &mut entry);
+        entry.take(self.machine.on_orphans(message.0, self.clock.now()));
         self.rearm(ctx);
         self.desk.write(entry)
     }

@@ -207,10 +207,7 @@ impl Machines {
     /// The first entry of this life.
     fn first_entry(&mut self, parts: &Parts, recovered: &Recovered) -> Entry {
         let mut entry = own::first_entry(parts, recovered, &self.own.notices, &self.health.open_runs(), self.now);
-        let calmed = std::mem::take(&mut self.calmed);
-        entry.incidents.extend(calmed.incidents);
-        entry.deliveries.extend(calmed.deliveries);
-        entry.notes.extend(calmed.notes);
+        entry.take(std::mem::take(&mut self.calmed));
         entry
     }
 }

@@ -15,6 +15,7 @@ pub mod delivery;
 pub mod ending;
 pub mod event;
 pub mod evidence;
+pub mod fingerprint;
 pub mod following;
 pub mod freshness;
 pub mod health;

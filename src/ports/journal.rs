@@ -9,6 +9,7 @@ use crate::domain::delivery::{Delivery, Settlement};
 use crate::domain::incident::Incident;
 use crate::domain::ledger::{Ledger, LedgerQuery, Note};
 use crate::domain::names::{Name, RunKey};
+use crate::domain::routing::RoutingEffects;
 use crate::domain::run::{RunFacts, RunVerdict};
 use crate::domain::silence::Silence;
 use crate::domain::team::SinkKey;
@@ -39,6 +40,18 @@ pub struct Entry {
     pub reports: Vec<(Name, Timestamp)>,
     /// A sign of life of the engine.
     pub alive: Option<Alive>,
+}
+
+impl Entry {
+    /// Writes down what routing came to.
+    pub fn take(&mut self, effects: RoutingEffects) {
+        let RoutingEffects { incidents, deliveries, settlements, notes, silences } = effects;
+        self.incidents.extend(incidents);
+        self.deliveries.extend(deliveries);
+        self.settlements.extend(settlements);
+        self.notes.extend(notes);
+        self.silences.extend(silences);
+    }
 }
 
 /// A sign of life: the engine was there, whether or not there was anything to write.

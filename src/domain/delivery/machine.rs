@@ -322,9 +322,3 @@ fn is_same(one: &SinkCondition, other: &SinkCondition) -> bool {
         _ => false,
     }
 }
-
-/// FNV-1a, 64 bits: the id of a digest, the same whenever it holds the same deliveries.
-fn fnv1a<'t>(texts: impl IntoIterator<Item = &'t str>) -> u64 {
-    let bytes = texts.into_iter().flat_map(|text| text.bytes().chain([0xff]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}

@@ -1,5 +1,7 @@
 //! What is due on an open incident without anything having changed.
 
+use std::sync::Arc;
+
 use runwatch_plugin::{Health, Kind};
 
 use super::cause::Cause;
@@ -8,7 +10,7 @@ use super::recipients::{Route, team_of};
 use super::telling::Routes;
 use super::{RoutingEffects, RoutingMachine, note, words};
 use crate::domain::check::Alert;
-use crate::domain::incident::Recipient;
+use crate::domain::incident::Incident;
 use crate::domain::ledger::{Note, NoteKind};
 use crate::domain::names::Name;
 use crate::domain::time::{Moment, Now, earliest};
@@ -125,14 +127,7 @@ impl RoutingMachine {
             let (Some(repeat), Some(told)) = (route.repeat, incident.told.get(&recipient)) else { continue };
             let told_at = told.held_until.unwrap_or(told.at).max(told.at);
             let at = (now.moment_of(told_at) + repeat).round_up();
-            let free = self.suppression(incident, &recipient.0, now.utc);
-            let at = match free {
-                Some(suppression) => match suppression.until {
-                    Some(until) => at.max(now.moment_of(until).round_up()),
-                    None => continue,
-                },
-                None => at,
-            };
+            let Some(at) = self.once_free(incident, &recipient.0, at, now) else { continue };
             if at <= now.moment {
                 due.insert(recipient, route);
             } else {
@@ -141,6 +136,14 @@ impl RoutingMachine {
         }
         let next = if due.is_empty() { next } else { Some(now.moment) };
         (due, next)
+    }
+
+    /// `at`, or when what keeps the team from being told is over; nothing where that has no end of its own.
+    fn once_free(&self, incident: &Incident, team: &Name, at: Moment, now: Now) -> Option<Moment> {
+        match self.suppression(incident, team, now.utc) {
+            Some(suppression) => suppression.until.map(|until| at.max(now.moment_of(until).round_up())),
+            None => Some(at),
+        }
     }
 
     /// Steps of escalation that are due now, and when the next one is.
@@ -161,12 +164,7 @@ impl RoutingMachine {
                     continue;
                 }
                 let at = (now.moment_of(told) + step.after).round_up();
-                let until = self.suppression(incident, &team.name, now.utc).map(|suppression| suppression.until);
-                let at = match until {
-                    Some(Some(until)) => at.max(now.moment_of(until).round_up()),
-                    Some(None) => continue,
-                    None => at,
-                };
+                let Some(at) = self.once_free(incident, &team.name, at, now) else { continue };
                 if at <= now.moment {
                     due.push(key);
                 } else {
@@ -194,7 +192,6 @@ impl RoutingMachine {
             let told = note(&open.incident, NoteKind::Escalated, now.utc, said);
             effects.notes.push(Note { team: Some(name), ..told });
         }
-        let routes: Routes = routes.into_iter().map(|(to, route): (Recipient, Route)| (to, route)).collect();
         self.tell_to(open, Kind::Escalation, &routes, now, effects);
     }
 }
@@ -210,13 +207,11 @@ fn is_escalated(open: &OpenIncident) -> bool {
 
 /// Makes the page tell of another cause.
 fn retell(open: &mut OpenIncident, cause: &Cause) {
-    let Some(page) = open.incident.page.take() else { return };
-    let mut page = std::sync::Arc::unwrap_or_clone(page);
+    let Some(page) = open.incident.page.as_mut().map(Arc::make_mut) else { return };
     page.check = cause.check.as_str().to_owned();
     page.subject = cause.subject.clone();
     page.from = Health::Healthy;
     page.to = cause.to;
     page.reason.clone_from(&cause.reason);
     page.since = cause.since;
-    open.incident.page = Some(page.into());
 }

@@ -1,14 +1,15 @@
 //! What people do about incidents: acknowledge, snooze, silence.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use runwatch_plugin::format_duration;
 
 use super::open::OpenIncident;
-use super::outcomes::fnv1a;
 use super::{RoutingEffects, RoutingMachine, note};
 use crate::domain::command::{Command, CommandError, Done};
+use crate::domain::fingerprint::fnv1a;
 use crate::domain::incident::{Acknowledgement, Snooze};
 use crate::domain::ledger::{Note, NoteKind};
 use crate::domain::names::RunKey;
@@ -58,11 +59,9 @@ impl RoutingMachine {
         open.incident.changed_at = now.utc;
         let id = open.incident.id.clone();
         if open.incident.fatal {
-            if let Some(page) = open.incident.page.take() {
-                let mut page = std::sync::Arc::unwrap_or_clone(page);
+            if let Some(page) = open.incident.page.as_mut().map(Arc::make_mut) {
                 page.reason.clone_from(&said);
                 page.next = "nothing to do".to_owned();
-                open.incident.page = Some(page.into());
             }
             self.finish(open, now, effects);
             return format!("{id} is {said}, and closed");
@@ -105,7 +104,7 @@ impl RoutingMachine {
         if silence.id.is_empty() {
             let Silence { starts_at, ends_at, author, comment, matcher, .. } = &silence;
             let stem = format!("{starts_at} {ends_at} {author} {comment} {matcher:?} {}", now.utc);
-            silence.id = format!("{}-s{:08x}", self.name, fnv1a(stem.as_bytes()) & 0xffff_ffff);
+            silence.id = format!("{}-s{:08x}", self.name, fnv1a(stem.bytes()) & 0xffff_ffff);
         }
         let said = format!("silence {} by {} until {}", silence.id, silence.author, silence.ends_at);
         effects.notes.push(of_silence(&silence, now.utc, said.clone()));

@@ -9,6 +9,7 @@ use super::telling::delivery;
 use super::{Occasion, RoutingEffects, RoutingMachine, words};
 use crate::domain::change::RunChange;
 use crate::domain::delivery::{Hold, HoldReason};
+use crate::domain::fingerprint::fnv1a;
 use crate::domain::incident::Recipient;
 use crate::domain::ledger::{Note, NoteKind};
 
@@ -18,7 +19,7 @@ impl RoutingMachine {
         let verdict = &change.verdict;
         let (key, at) = (&verdict.key, change.at.utc);
         let stem = format!("{key}#{}/{state}", verdict.attempt);
-        let id = format!("{}-o{:016x}", self.name, fnv1a(stem.as_bytes()));
+        let id = format!("{}-o{:016x}", self.name, fnv1a(stem.bytes()));
         let occasion = Occasion { kind: Kind::Info, cause: cause_of(change), change, now: change.at };
         let told = Told {
             owner: &key.team,
@@ -69,9 +70,4 @@ fn note(change: &RunChange, (team, sink): &Recipient, delivery: Option<&str>, wh
         delivery: delivery.map(str::to_owned),
         said,
     }
-}
-
-/// FNV-1a, 64 bits: short ids for outcomes, the same in every life of the engine.
-pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

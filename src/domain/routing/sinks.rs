@@ -148,12 +148,10 @@ impl RoutingMachine {
             effects
                 .notes
                 .push(Note { sink: Some(sink.clone()), ..note(&open.incident, NoteKind::Sink, now.utc, said.clone()) });
-            if let Some(page) = open.incident.page.take() {
-                let mut page = Arc::unwrap_or_clone(page);
+            if let Some(page) = open.incident.page.as_mut().map(Arc::make_mut) {
                 page.reason = said;
                 page.next = "nothing to do; what waited for it is on its way".to_owned();
                 (page.from, page.to) = (page.to, Health::Healthy);
-                open.incident.page = Some(page.into());
             }
             self.finish(open, now, effects);
         }

@@ -1,6 +1,7 @@
 //! What goes next, and what goes with it.
 
 use super::*;
+use crate::domain::fingerprint::fnv1a;
 
 impl DeliveryMachine {
     /// The oldest delivery that may go. A probe does not wait for the end of its own back-off.
@@ -125,7 +126,7 @@ impl DeliveryMachine {
                 entry.bundle = Some(number);
             }
         }
-        let id = format!("digest-{:016x}", fnv1a(members.iter().map(String::as_str)));
+        let id = format!("digest-{:016x}", fnv1a(members.iter().flat_map(|id| id.bytes().chain([0xff]))));
         self.bundles.insert(number, Bundle { id, members, attempts: 0 });
         Some(number)
     }
