@@ -38,7 +38,7 @@ fn config(sinks: &[(&str, &Webhook)], freshness: &str) -> String {
 }
 
 /// What lifts the rate of a sink.
-const NO_RATE: &str = "";
+const NO_RATE: &str = "rate = \"off\"\n";
 
 pub fn measure() -> Result<Vec<Row>> {
     let (hook, beside) = (Webhook::start()?, Webhook::start()?);
