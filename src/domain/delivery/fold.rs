@@ -3,7 +3,7 @@
 //! The order of an incident is kept: nothing that is held is overtaken by what is not, but becomes
 //! part of it, or has it wait along.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use runwatch_plugin::Kind;
@@ -24,12 +24,12 @@ struct Newer<'e> {
 /// The deliveries that need not be made any more, each with the one that says it.
 pub(super) fn needless<'e>(entries: impl DoubleEndedIterator<Item = &'e Entry> + Clone) -> Vec<(String, String)> {
     let mut found = covered(entries.clone().rev());
-    let gone = |id: &str, found: &[(String, String)]| found.iter().any(|(old, _)| old == id);
+    let gone: HashSet<String> = found.iter().map(|(old, _)| old.clone()).collect();
     let mut before: HashMap<Key<'_>, &str> = HashMap::new();
     for entry in entries {
         let Some(key) = key_of(entry) else { continue };
         let id = entry.delivery.id.as_str();
-        if gone(id, &found) {
+        if gone.contains(id) {
             continue;
         }
         match before.get(&key) {
@@ -49,7 +49,7 @@ fn covered<'e>(newest_first: impl Iterator<Item = &'e Entry>) -> Vec<(String, St
     let mut newer: HashMap<Key<'_>, Vec<Newer<'_>>> = HashMap::new();
     for entry in newest_first.filter(|entry| entry.standing == Standing::Waiting) {
         let Some(key) = key_of(entry) else { continue };
-        let held = entry.held_until.is_some();
+        let held = entry.held_until().is_some();
         let behind = newer.entry(key).or_default();
         let says_it = |one: &&Newer<'_>| held && !one.held || one.resolved && (held || !one.held);
         if let Some(one) = behind.iter().rev().find(says_it) {
@@ -70,7 +70,7 @@ pub(super) fn waits_along<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<(
     let mut held: HashMap<Key<'_>, Timestamp> = HashMap::new();
     for entry in entries {
         let Some(key) = key_of(entry) else { continue };
-        match (entry.held_until, held.get(&key)) {
+        match (entry.held_until(), held.get(&key)) {
             (Some(until), older) => {
                 let latest = older.map_or(until, |older| until.max(*older));
                 held.insert(key, latest);

@@ -14,7 +14,7 @@ use runwatch_plugin::{Digest, Receipt, SinkError};
 use super::breaker::{Breaker, Permit};
 use super::bucket::Bucket;
 use super::fold;
-use super::store::{Entry, Standing, Store, is_past};
+use super::store::{Entry, Standing, Store};
 use super::summary::summary;
 use super::{AttemptOutcome, Delivery, Message, Settlement, SinkCondition, SinkPolicy, SinkTally};
 use crate::domain::time::{Moment, Now, earliest};
@@ -161,13 +161,13 @@ impl DeliveryMachine {
     pub fn next_deadline(&self) -> Option<Moment> {
         let seen = self.seen?;
         let waiting = || self.store.iter().filter(|entry| entry.standing == Standing::Waiting);
-        let retries = waiting().filter(|_| self.breaker.works()).map(|entry| entry.retry_at);
-        let holds = self.store.held_until().map(|until| Some(seen.moment_of(until)));
+        let retry = self.store.next_retry(seen.moment).filter(|_| self.breaker.works());
+        let release = self.store.next_release().map(|until| seen.moment_of(until));
         let probe = self.breaker.probe_at().filter(|_| waiting().next().is_some() && self.flights.is_empty());
         let token = self.bucket.next_at().filter(|_| self.starved);
         // What lies in the past was looked at and waits for something else.
         let ahead = |at: Option<Moment>| at.map(Moment::round_up).filter(|at| *at > seen.moment);
-        earliest(retries.chain(holds).chain([self.pause_until, probe, token]).map(ahead))
+        earliest([retry, release, self.pause_until, probe, token].map(ahead))
     }
 
     /// What is to be told to others since the last call.
@@ -218,7 +218,7 @@ impl DeliveryMachine {
         self.bucket.refit(policy.rate);
         self.breaker.on_opened(now);
         self.pause_until = None;
-        self.start_over();
+        self.store.start_over();
     }
 
     /// The sink took, or did not take, a message that is none of these deliveries: a test.
@@ -288,27 +288,18 @@ impl DeliveryMachine {
         let mut held = Vec::new();
         for entry in self.store.iter_mut().filter(|entry| entry.standing == Standing::Waiting && !entry.stays) {
             entry.standing = Standing::Offered;
-            let offered = if entry.held_until.is_some() { &mut held } else { &mut self.effects.stranded };
+            let offered = if entry.held_until().is_some() { &mut held } else { &mut self.effects.stranded };
             offered.push(entry.delivery.clone());
         }
         self.effects.stranded.extend(held);
     }
 
-    /// The sink is there again: what waited for it need not wait longer.
+    /// The sink is there again: what waited for it need not wait longer. What the sink itself asked for
+    /// still holds: an answer that was under way before it takes nothing of it back.
     fn on_reached(&mut self, now: Now) {
         if self.breaker.on_reached() {
-            self.start_over();
-            let due = self.store.iter().filter(|entry| entry.held_until.is_none()).count();
-            self.starved = self.bucket.is_limited() && due > self.bucket.count(now.moment);
-        }
-    }
-
-    /// Every delivery may be tried again. What the sink itself asked for still holds: an answer that was
-    /// under way before it takes nothing of it back.
-    fn start_over(&mut self) {
-        for entry in self.store.iter_mut() {
-            entry.retry_at = None;
-            entry.stays = false;
+            self.store.start_over();
+            self.starved = self.bucket.is_limited() && self.store.due() > self.bucket.count(now.moment);
         }
     }
 }

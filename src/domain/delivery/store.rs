@@ -4,7 +4,7 @@
 //! go and one for those that are held. What there was no room for is read again when there is. A
 //! delivery that was settled is not taken up a second time, though the journal may not know yet.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use runwatch_plugin::Notification;
@@ -18,10 +18,8 @@ use crate::limits::{HELD_PER_SINK_MAX, OUTBOX_PER_SINK_MAX};
 pub(super) struct Entry {
     pub(super) delivery: Delivery,
     pub(super) standing: Standing,
-    /// Not before this, since the last attempt failed.
-    pub(super) retry_at: Option<Moment>,
-    /// Not before this, since it is held.
-    pub(super) held_until: Option<Timestamp>,
+    retry_at: Option<Moment>,
+    held_until: Option<Timestamp>,
     /// The digest it goes with, once it was put into one.
     pub(super) bundle: Option<u64>,
     /// A digest with it was refused: it goes by itself.
@@ -51,10 +49,17 @@ struct Skipped {
 /// A sink's deliveries in memory.
 #[derive(Debug, Default)]
 pub(super) struct Store {
-    entries: VecDeque<Entry>,
-    /// Ids in `entries`, and of those that left it while the journal may still hold them open.
-    known: HashSet<String>,
-    /// Ids that left: whether the journal knows.
+    /// By their places, which are in the order of the journal.
+    entries: BTreeMap<u64, Entry>,
+    places: HashMap<String, u64>,
+    last_place: u64,
+    /// How many there are of each incident.
+    incidents: HashMap<String, usize>,
+    /// When those that are held may go.
+    holds: BTreeSet<(Timestamp, u64)>,
+    /// When those that failed may be tried again.
+    retries: BTreeSet<(Moment, u64)>,
+    /// Ids that left, while the journal may still hold them open: whether it knows.
     leaving: HashMap<String, bool>,
     /// The last delivery that was looked at; the journal holds what came after it.
     cursor: Option<String>,
@@ -123,7 +128,7 @@ impl Store {
         let written: Vec<String> =
             self.leaving.iter().filter(|(_, written)| **written).map(|(id, _)| id.clone()).collect();
         for id in written {
-            self.forget(&id);
+            self.leaving.remove(&id);
         }
     }
 
@@ -133,20 +138,15 @@ impl Store {
             // What is being read may be of before.
             match self.leaving.get_mut(id) {
                 Some(written) if self.reading => *written = true,
-                Some(_) => self.forget(id),
+                Some(_) => drop(self.leaving.remove(id)),
                 None => {}
             }
         }
     }
 
-    fn forget(&mut self, id: &str) {
-        self.leaving.remove(id);
-        self.known.remove(id);
-    }
-
     fn enter(&mut self, delivery: Delivery, now: Now) -> Entered {
         let id = delivery.id.clone();
-        if self.known.contains(&id) {
+        if self.places.contains_key(&id) || self.leaving.contains_key(&id) {
             self.cursor = Some(id);
             return Entered::Looked;
         }
@@ -158,10 +158,16 @@ impl Store {
             }
             None if self.due() >= OUTBOX_PER_SINK_MAX => return Entered::NoRoom,
             held_until => {
-                self.known.insert(id.clone());
+                self.last_place += 1;
+                let place = self.last_place;
+                self.places.insert(id.clone(), place);
+                if let Some(incident) = &delivery.notification.incident {
+                    *self.incidents.entry(incident.clone()).or_default() += 1;
+                }
+                self.holds.extend(held_until.map(|until| (until, place)));
                 let (bundle, retry_at, standing) = (None, None, Standing::Waiting);
                 let entry = Entry { delivery, standing, retry_at, held_until, bundle, alone: false, stays: false };
-                self.entries.push_back(entry);
+                self.entries.insert(place, entry);
             }
         }
         self.cursor = Some(id);
@@ -170,35 +176,97 @@ impl Store {
 
     /// Takes a delivery out: it is settled, or another sink has it.
     pub(super) fn remove(&mut self, id: &str) -> Option<Delivery> {
-        let place = self.entries.iter().position(|entry| entry.delivery.id == id)?;
-        let entry = self.entries.remove(place)?;
-        self.leaving.insert(id.to_owned(), false);
+        let (id, place) = self.places.remove_entry(id)?;
+        let entry = self.entries.remove(&place)?;
+        self.leaving.insert(id, false);
+        if let Some(until) = entry.held_until {
+            self.holds.remove(&(until, place));
+        }
+        if let Some(at) = entry.retry_at {
+            self.retries.remove(&(at, place));
+        }
+        if let Some(incident) = entry.incident()
+            && let Some(count) = self.incidents.get_mut(incident)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.incidents.remove(incident);
+            }
+        }
         Some(entry.delivery)
     }
 
+    pub(super) fn get(&self, id: &str) -> Option<&Entry> {
+        self.entries.get(self.places.get(id)?)
+    }
+
     pub(super) fn get_mut(&mut self, id: &str) -> Option<&mut Entry> {
-        self.entries.iter_mut().find(|entry| entry.delivery.id == id)
+        self.entries.get_mut(self.places.get(id)?)
+    }
+
+    /// Sets before when it is not tried again.
+    pub(super) fn retry(&mut self, id: &str, at: Option<Moment>) {
+        let Some(place) = self.places.get(id).copied() else { return };
+        let Some(entry) = self.entries.get_mut(&place) else { return };
+        if let Some(before) = std::mem::replace(&mut entry.retry_at, at) {
+            self.retries.remove(&(before, place));
+        }
+        self.retries.extend(at.map(|at| (at, place)));
+    }
+
+    /// Every delivery may be tried at once, and be offered to other sinks again.
+    pub(super) fn start_over(&mut self) {
+        self.retries.clear();
+        for entry in self.entries.values_mut() {
+            entry.retry_at = None;
+            entry.stays = false;
+        }
+    }
+
+    /// Has a delivery wait, or wait for longer.
+    pub(super) fn hold(&mut self, id: &str, until: Timestamp) {
+        let Some(place) = self.places.get(id).copied() else { return };
+        let Some(entry) = self.entries.get_mut(&place) else { return };
+        if let Some(before) = entry.held_until.replace(until) {
+            self.holds.remove(&(before, place));
+        }
+        self.holds.insert((until, place));
+    }
+
+    /// Lets go of the first delivery whose hold is past: until when it was held, and what it is.
+    pub(super) fn release(&mut self, now: Now) -> Option<(Timestamp, &mut Entry)> {
+        let (until, place) = self.holds.first().copied().filter(|(until, _)| is_past(*until, now))?;
+        self.holds.remove(&(until, place));
+        let entry = self.entries.get_mut(&place)?;
+        entry.held_until = None;
+        Some((until, entry))
+    }
+
+    /// When something that failed may be tried again, of what lies ahead.
+    pub(super) fn next_retry(&self, after: Moment) -> Option<Moment> {
+        self.retries.range((after, u64::MAX)..).next().map(|(at, _)| *at)
     }
 
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> + Clone {
-        self.entries.iter()
+        self.entries.values()
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.entries.iter_mut()
+        self.entries.values_mut()
     }
 
     /// Whether something of the incident is in memory.
     pub(super) fn has_incident(&self, incident: Option<&str>) -> bool {
-        incident.is_some() && self.entries.iter().any(|entry| entry.incident() == incident)
+        incident.is_some_and(|incident| self.incidents.contains_key(incident))
     }
 
     /// Deliveries in memory that are held.
     pub(super) fn held(&self) -> usize {
-        self.entries.iter().filter(|entry| entry.held_until.is_some()).count()
+        self.holds.len()
     }
 
-    fn due(&self) -> usize {
+    /// Deliveries in memory that are not held.
+    pub(super) fn due(&self) -> usize {
         self.entries.len() - self.held()
     }
 
@@ -217,14 +285,25 @@ impl Store {
         self.leaving.values().filter(|written| !**written).count()
     }
 
-    /// When a held delivery may go, of those in memory and of those that were skipped.
-    pub(super) fn held_until(&self) -> impl Iterator<Item = Timestamp> {
+    /// When the next held delivery may go, of those in memory and of those that were skipped.
+    pub(super) fn next_release(&self) -> Option<Timestamp> {
+        let first = self.holds.first().map(|(until, _)| *until);
         let skipped = self.skipped.as_ref().map(|skipped| skipped.until);
-        self.entries.iter().filter_map(|entry| entry.held_until).chain(skipped)
+        first.into_iter().chain(skipped).min()
     }
 }
 
 impl Entry {
+    /// Not before this, since the last attempt failed.
+    pub(super) fn retry_at(&self) -> Option<Moment> {
+        self.retry_at
+    }
+
+    /// Not before this, since it is held.
+    pub(super) fn held_until(&self) -> Option<Timestamp> {
+        self.held_until
+    }
+
     /// The incident it is of.
     pub(super) fn incident(&self) -> Option<&str> {
         self.delivery.notification.incident.as_deref()

@@ -42,7 +42,7 @@ impl RoutingMachine {
     /// Nothing of the run is unhealthy: a passing incident is over, a fatal one is not.
     pub(super) fn calm(&mut self, change: &RunChange, effects: &mut RoutingEffects) {
         let key = &change.verdict.key;
-        let Some(open) = self.open.get(key).filter(|open| !open.incident.fatal) else { return };
+        let Some(open) = self.open.of_run(key).filter(|open| !open.incident.fatal) else { return };
         let because =
             if change.transitions.is_empty() { "the attempt is over".to_owned() } else { cause_of(change).reason };
         let wait = self.settling(&open.incident, change.at.utc);
@@ -52,7 +52,7 @@ impl RoutingMachine {
         if open.incident.calm_since.is_some() {
             return;
         }
-        let Some(mut open) = self.open.remove(key) else { return };
+        let Some(mut open) = self.open.take(key) else { return };
         open.incident.calm_since = Some(change.at.utc);
         open.incident.changed_at = change.at.utc;
         open.incident.alerts.clear();
@@ -62,12 +62,12 @@ impl RoutingMachine {
         self.write_resolution(&mut open, change, &because);
         self.arm(&mut open, change.at);
         effects.incidents.push(open.incident.clone());
-        self.open.insert(key.clone(), open);
+        self.open.put(open);
     }
 
     /// The incident is over, because of this change.
     pub(super) fn resolve(&mut self, change: &RunChange, because: &str, effects: &mut RoutingEffects) {
-        let Some(mut open) = self.open.remove(&change.verdict.key) else { return };
+        let Some(mut open) = self.open.take(&change.verdict.key) else { return };
         self.write_resolution(&mut open, change, because);
         self.finish(open, change.at, effects);
     }

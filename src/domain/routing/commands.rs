@@ -45,13 +45,12 @@ impl RoutingMachine {
     }
 
     fn run_of(&self, id: &str) -> Result<RunKey, CommandError> {
-        let found = self.open.values().find(|open| open.incident.id == id);
-        found.map(|open| open.incident.run.clone()).ok_or_else(|| CommandError::NoIncident(id.to_owned()))
+        self.open.of_id(id).map(|open| open.incident.run.clone()).ok_or_else(|| CommandError::NoIncident(id.to_owned()))
     }
 
     /// Somebody takes care: no reminder and no escalation; a fatal outcome is closed by it.
     fn acknowledge(&mut self, run: &RunKey, by: Acknowledgement, now: Now, effects: &mut RoutingEffects) -> String {
-        let Some(mut open) = self.open.remove(run) else { return String::new() };
+        let Some(mut open) = self.open.take(run) else { return String::new() };
         let false_alarm = if by.false_alarm { " as a false alarm" } else { "" };
         let said = format!("acknowledged by {}{false_alarm}", by.by);
         effects.notes.push(note(&open.incident, NoteKind::Acknowledged, now.utc, said.clone()));
@@ -71,7 +70,7 @@ impl RoutingMachine {
     }
 
     fn snooze(&mut self, run: &RunKey, snooze: Snooze, now: Now, effects: &mut RoutingEffects) -> String {
-        let Some(mut open) = self.open.remove(run) else { return String::new() };
+        let Some(mut open) = self.open.take(run) else { return String::new() };
         let until = snooze.until.map_or_else(|| "it is resolved".to_owned(), |until| until.to_string());
         let said = format!("snoozed by {} until {until}", snooze.by);
         effects.notes.push(note(&open.incident, NoteKind::Snoozed, now.utc, said.clone()));
@@ -133,12 +132,12 @@ impl RoutingMachine {
         // What it kept from being told is told now.
         let runs: Vec<RunKey> = self
             .open
-            .values()
+            .iter()
             .filter(|open| !open.incident.owed.is_empty())
             .map(|open| open.incident.run.clone())
             .collect();
         for run in runs {
-            if let Some(mut open) = self.open.remove(&run) {
+            if let Some(mut open) = self.open.take(&run) {
                 self.pay_owed(&mut open, now, effects);
                 self.put_back(open, now, effects);
             }
@@ -150,16 +149,16 @@ impl RoutingMachine {
     fn put_back(&mut self, mut open: OpenIncident, now: Now, effects: &mut RoutingEffects) {
         self.arm(&mut open, now);
         effects.incidents.push(open.incident.clone());
-        self.open.insert(open.incident.run.clone(), open);
+        self.open.put(open);
     }
 
     /// Looks anew at when each incident is due.
     pub(super) fn rearm_all(&mut self, now: Now) {
-        let runs: Vec<RunKey> = self.open.keys().cloned().collect();
+        let runs: Vec<RunKey> = self.open.runs().cloned().collect();
         for run in runs {
-            if let Some(mut open) = self.open.remove(&run) {
+            if let Some(mut open) = self.open.take(&run) {
                 self.arm(&mut open, now);
-                self.open.insert(run, open);
+                self.open.put(open);
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Every input becomes one journal entry and the deliveries in it: written first, sent second. Why
 //! somebody is told, later or not at all goes into the ledger with it.
 
+mod book;
 mod calm;
 mod cause;
 mod chores;
@@ -34,10 +35,11 @@ use super::ledger::{Note, NoteKind};
 use super::names::{Name, RunKey};
 use super::silence::Silence;
 use super::team::Team;
-use super::time::{Moment, Now, earliest};
+use super::time::{Moment, Now};
 
 pub use directory::SinkDirectory;
 
+use book::OpenBook;
 use calm::Return;
 use cause::{Cause, cause_of, severity_of};
 use crowd::Crowd;
@@ -54,7 +56,7 @@ pub struct RoutingMachine {
     /// The journal's own name: the stem of every id.
     name: String,
     last_incident: u64,
-    open: HashMap<RunKey, OpenIncident>,
+    open: OpenBook,
     silences: BTreeMap<String, Silence>,
     /// When the incidents of runs closed lately, and when they had come back.
     lately: HashMap<RunKey, (Timestamp, Vec<Timestamp>)>,
@@ -100,7 +102,7 @@ impl RoutingMachine {
             external_url,
             name,
             last_incident,
-            open: HashMap::new(),
+            open: OpenBook::default(),
             silences: BTreeMap::new(),
             lately: HashMap::new(),
             crowds: HashMap::new(),
@@ -113,7 +115,7 @@ impl RoutingMachine {
         let calm = self.settling(&incident, now.utc);
         let mut open = OpenIncident::restored(incident, pacing.hold_for, calm, now);
         self.arm(&mut open, now);
-        self.open.insert(open.incident.run.clone(), open);
+        self.open.put(open);
     }
 
     /// Takes up a silence from an earlier life of the engine.
@@ -123,7 +125,7 @@ impl RoutingMachine {
 
     /// Open incidents.
     pub fn incidents(&self) -> Vec<Incident> {
-        self.open.values().map(|open| open.incident.clone()).collect()
+        self.open.iter().map(|open| open.incident.clone()).collect()
     }
 
     /// Silences that were made and are remembered, the ended ones of the last day too.
@@ -160,14 +162,11 @@ impl RoutingMachine {
     /// What is due: updates, reminders, escalations, what was held, quiet closings.
     pub fn on_deadline(&mut self, now: Now) -> RoutingEffects {
         let mut effects = RoutingEffects::default();
-        let due = |open: &&OpenIncident| open.next_deadline().is_some_and(|due| due <= now.moment);
-        let mut runs: Vec<RunKey> = self.open.values().filter(due).map(|open| open.incident.run.clone()).collect();
-        runs.sort();
-        for run in runs {
-            if let Some(open) = self.open.remove(&run)
+        for run in self.open.due(now.moment) {
+            if let Some(open) = self.open.take(&run)
                 && let Some(open) = self.chores(open, now, &mut effects)
             {
-                self.open.insert(run, open);
+                self.open.put(open);
             }
         }
         self.forget(now.utc);
@@ -176,7 +175,7 @@ impl RoutingMachine {
 
     /// When something is due.
     pub fn next_deadline(&self) -> Option<Moment> {
-        earliest(self.open.values().map(OpenIncident::next_deadline)).map(Moment::round_up)
+        self.open.next_deadline().map(Moment::round_up)
     }
 
     /// Something of the run is unhealthy: its incident opens, grows worse, or takes more in.
@@ -184,7 +183,7 @@ impl RoutingMachine {
         let key = &change.verdict.key;
         let alerts = &change.verdict.alerts;
         let severity = severity_of(alerts);
-        let known = self.open.remove(key);
+        let known = self.open.take(key);
         let fresh = known.is_none();
         let mut open = known.unwrap_or_else(|| self.opened(change, severity));
         let returned = self.come_back(&mut open, change, effects);
@@ -214,7 +213,7 @@ impl RoutingMachine {
         }
         self.arm(&mut open, change.at);
         effects.incidents.push(open.incident.clone());
-        self.open.insert(key.clone(), open);
+        self.open.put(open);
     }
 
     /// A run that lives is told of once it has been unwell for as long as its team wants.
@@ -253,7 +252,7 @@ impl RoutingMachine {
     fn recover(&mut self, change: &RunChange, effects: &mut RoutingEffects) {
         let attempt = change.verdict.attempt;
         let fatal = |open: &OpenIncident| open.incident.fatal && open.incident.fallen.max(1) < attempt;
-        if self.open.get(&change.verdict.key).is_some_and(fatal) {
+        if self.open.of_run(&change.verdict.key).is_some_and(fatal) {
             self.resolve(change, &format!("recovered by attempt {attempt}"), effects);
         }
     }

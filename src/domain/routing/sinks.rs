@@ -61,7 +61,7 @@ impl RoutingMachine {
         effects: &mut RoutingEffects,
     ) {
         let run = RunKey { team: team.clone(), name: format!("{OF_SINK}{sink}").into() };
-        if self.open.contains_key(&run) {
+        if self.open.of_run(&run).is_some() {
             return;
         }
         let severity = team_of(&self.teams, team).map_or(Severity::Warning, |team| self.loss_of(sink, team));
@@ -88,7 +88,7 @@ impl RoutingMachine {
         self.tell(&mut open, Kind::Firing, now, effects);
         self.arm(&mut open, now);
         effects.incidents.push(open.incident.clone());
-        self.open.insert(open.incident.run.clone(), open);
+        self.open.put(open);
     }
 
     /// How bad the loss of a sink is for a team: critical where something critical reaches nobody now.
@@ -127,7 +127,7 @@ impl RoutingMachine {
     /// for would never show that they work again.
     pub fn on_idle_sinks(&mut self, waiting: &BTreeSet<SinkKey>, now: Now) -> RoutingEffects {
         let mut effects = RoutingEffects::default();
-        let of_sinks = self.open.keys().filter_map(sink_of).map(SinkKey::from);
+        let of_sinks = self.open.of_sinks().filter_map(sink_of).map(SinkKey::from);
         let idle: BTreeSet<SinkKey> = of_sinks.filter(|sink| !waiting.contains(sink)).collect();
         for sink in idle {
             self.end_trouble(&sink, "runwatch began anew, and nothing waits for it", now, &mut effects);
@@ -140,10 +140,10 @@ impl RoutingMachine {
     }
 
     fn end_trouble(&mut self, sink: &SinkKey, why: &str, now: Now, effects: &mut RoutingEffects) {
-        let of = |open: &&OpenIncident| sink_of(&open.incident.run) == Some(&**sink);
-        let runs: Vec<RunKey> = self.open.values().filter(of).map(|open| open.incident.run.clone()).collect();
+        let of = |run: &&RunKey| sink_of(run) == Some(&**sink);
+        let runs: Vec<RunKey> = self.open.of_sinks().filter(of).cloned().collect();
         for run in runs {
-            let Some(mut open) = self.open.remove(&run) else { continue };
+            let Some(mut open) = self.open.take(&run) else { continue };
             let said = why.to_owned();
             effects
                 .notes
@@ -167,15 +167,15 @@ impl RoutingMachine {
         if !self.sinks.troubled.contains_key(&settlement.sink) {
             self.sink_is_back(&settlement.sink, now, &mut effects);
         }
-        let of = |open: &&OpenIncident| Some(&open.incident.id) == settlement.incident.as_ref();
-        let found = self.open.values().find(of).map(|open| open.incident.run.clone());
-        let Some(mut open) = found.and_then(|run| self.open.remove(&run)) else { return effects };
-        if open.incident.delivered_at.is_none() {
-            open.incident.delivered_at = Some(settlement.at);
-            self.arm(&mut open, now);
-            effects.incidents.push(open.incident.clone());
-        }
-        self.open.insert(open.incident.run.clone(), open);
+        let found = settlement.incident.as_ref().and_then(|incident| self.open.of_id(incident));
+        let unheard = found.filter(|open| open.incident.delivered_at.is_none());
+        let Some(mut open) = unheard.map(|open| open.incident.run.clone()).and_then(|run| self.open.take(&run)) else {
+            return effects;
+        };
+        // Not written down: the ledger of attempts has it.
+        open.incident.delivered_at = Some(settlement.at);
+        self.arm(&mut open, now);
+        self.open.put(open);
         effects
     }
 
@@ -250,7 +250,7 @@ impl RoutingMachine {
             return Some(fallback);
         }
         let incident = notification.incident.as_ref()?;
-        let open = self.open.values().find(|open| open.incident.id == *incident)?;
+        let open = self.open.of_id(incident)?;
         let heard = |(team, other): &incident::Recipient| {
             **team == *notification.team && other != sink && self.sinks.works(other)
         };
@@ -290,12 +290,14 @@ impl RoutingMachine {
             moved.push(old.id.clone());
         }
         effects.notes.push(Note { delivery: Some(delivery.id.clone()), ..of(old, now.utc, why) });
-        let open = self.open.values_mut().find(|open| Some(&open.incident.id) == incident.as_ref());
-        if let Some(open) = open.filter(|_| kind != Kind::Resolved) {
+        let found = incident.as_ref().filter(|_| kind != Kind::Resolved).and_then(|incident| self.open.of_id(incident));
+        let run = found.map(|open| open.incident.run.clone());
+        if let Some(mut open) = run.and_then(|run| self.open.take(&run)) {
             let severity = open.incident.severity;
             let told = incident::Told { at: now.utc, severity, held_until: None };
             open.incident.told.entry((team, target.clone())).or_insert(told);
             effects.incidents.push(open.incident.clone());
+            self.open.put(open);
         }
         effects.deliveries.push(delivery);
     }

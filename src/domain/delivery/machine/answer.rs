@@ -87,10 +87,10 @@ impl DeliveryMachine {
         for id in &flight.members {
             let Some(entry) = self.store.get_mut(id) else { continue };
             entry.standing = Standing::Waiting;
-            entry.retry_at = at;
             entry.delivery.attempts = entry.delivery.attempts.saturating_add(1);
             let delivery = entry.delivery.clone();
             let outcome = AttemptOutcome::Retry { reason: reason.to_owned(), next_at };
+            self.store.retry(id, at);
             self.settle(&delivery, delivery.attempts, flight, outcome, now);
         }
         self.fold(now);
@@ -108,12 +108,12 @@ impl DeliveryMachine {
         });
     }
 
-    fn backoff(&mut self, flight: &Flight) -> Duration {
+    fn backoff(&self, flight: &Flight) -> Duration {
         if let Some(bundle) = flight.bundle.and_then(|number| self.bundles.get(&number)) {
             return backoff(&bundle.id, bundle.attempts.saturating_add(1));
         }
         let Some(id) = flight.members.first() else { return RETRY_FIRST };
-        let attempts = self.store.get_mut(id).map_or(0, |entry| entry.delivery.attempts);
+        let attempts = self.store.get(id).map_or(0, |entry| entry.delivery.attempts);
         backoff(id, attempts.saturating_add(1))
     }
 }

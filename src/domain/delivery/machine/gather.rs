@@ -19,7 +19,7 @@ impl DeliveryMachine {
     /// Sends the delivery on its way, with the digest it is in, or with what else is due where the
     /// rate had it wait.
     pub(super) fn depart(&mut self, first: String, probing: bool, now: Now) -> Option<Attempt> {
-        let one = self.store.get_mut(&first)?;
+        let one = self.store.get(&first)?;
         let (mut bundle, alone) = (one.bundle, one.alone);
         if let Some(number) = bundle.filter(|number| !self.is_whole(*number)) {
             self.dissolve(number);
@@ -36,8 +36,8 @@ impl DeliveryMachine {
         for id in &members {
             if let Some(entry) = self.store.get_mut(id) {
                 entry.standing = Standing::InFlight;
-                entry.retry_at = None;
             }
+            self.store.retry(id, None);
         }
         // While more is due than may go, what is left goes together with the next token.
         let short = self.starved || self.bucket.count(now.moment) == 0;
@@ -49,13 +49,14 @@ impl DeliveryMachine {
 
     /// Whether all parts of a digest wait to be sent.
     fn is_whole(&self, number: u64) -> bool {
-        let waits = |entry: &Entry| entry.standing == Standing::Waiting && entry.held_until.is_none();
-        let waiting = self.store.iter().filter(|entry| entry.bundle == Some(number) && waits(entry)).count();
-        self.bundles.get(&number).is_some_and(|bundle| bundle.members.len() == waiting)
+        let waits = |id: &String| {
+            self.store.get(id).is_some_and(|one| one.standing == Standing::Waiting && one.held_until().is_none())
+        };
+        self.bundles.get(&number).is_some_and(|bundle| bundle.members.iter().all(waits))
     }
 
     fn message(&self, members: &[String], bundle: Option<u64>, now: Now) -> Option<Message> {
-        let entries: Vec<&Entry> = self.store.iter().filter(|entry| members.contains(&entry.delivery.id)).collect();
+        let entries: Vec<&Entry> = members.iter().filter_map(|id| self.store.get(id)).collect();
         let mut notifications = entries.iter().map(|entry| entry.addressed(now));
         let Some(bundle) = bundle.and_then(|number| self.bundles.get(&number)) else {
             return notifications.next().map(|one| Message::One(Arc::new(one)));
@@ -89,9 +90,7 @@ impl DeliveryMachine {
     /// What is held no longer may go: what was held together as one digest.
     pub(super) fn release(&mut self, now: Now) {
         let mut groups: BTreeMap<(Timestamp, String), Vec<String>> = BTreeMap::new();
-        for entry in self.store.iter_mut() {
-            let Some(until) = entry.held_until.filter(|until| is_past(*until, now)) else { continue };
-            entry.held_until = None;
+        while let Some((until, entry)) = self.store.release(now) {
             // What could wait may be told elsewhere now.
             entry.stays = false;
             let group = (until, entry.delivery.notification.team.clone());
@@ -109,9 +108,9 @@ impl DeliveryMachine {
         }
     }
 
-    fn may_join(&mut self, id: &str) -> bool {
-        self.store.get_mut(id).is_some_and(|one| {
-            one.held_until.is_none() && one.standing == Standing::Waiting && one.bundle.is_none() && !one.alone
+    fn may_join(&self, id: &str) -> bool {
+        self.store.get(id).is_some_and(|one| {
+            one.held_until().is_none() && one.standing == Standing::Waiting && one.bundle.is_none() && !one.alone
         })
     }
 
@@ -133,16 +132,17 @@ impl DeliveryMachine {
 
     /// A digest that loses a part is none any more: its parts are due by themselves.
     pub(super) fn leave_bundle(&mut self, id: &str) {
-        let number = self.store.get_mut(id).and_then(|entry| entry.bundle);
+        let number = self.store.get(id).and_then(|entry| entry.bundle);
         if let Some(number) = number {
             self.dissolve(number);
         }
     }
 
     pub(super) fn dissolve(&mut self, number: u64) {
-        self.bundles.remove(&number);
-        for entry in self.store.iter_mut().filter(|entry| entry.bundle == Some(number)) {
-            entry.bundle = None;
+        for id in self.bundles.remove(&number).into_iter().flat_map(|bundle| bundle.members) {
+            if let Some(entry) = self.store.get_mut(&id) {
+                entry.bundle = None;
+            }
         }
     }
 
@@ -163,9 +163,7 @@ impl DeliveryMachine {
         }
         for (id, until) in fold::waits_along(self.store.iter()) {
             self.leave_bundle(&id);
-            if let Some(entry) = self.store.get_mut(&id) {
-                entry.held_until = Some(until);
-            }
+            self.store.hold(&id, until);
         }
     }
 }
@@ -185,7 +183,7 @@ impl<'e> Busy<'e> {
 
     /// What is held keeps back its own incident alone: the run's other news need not wait for it.
     fn note(&mut self, entry: &'e Entry) {
-        if entry.held_until.is_none() {
+        if entry.held_until().is_none() {
             self.runs.insert(&entry.delivery.notification.run.id);
         }
         self.incidents.extend(entry.incident());
@@ -193,6 +191,6 @@ impl<'e> Busy<'e> {
 }
 
 fn is_ready(entry: &Entry, now: Now, probing: bool) -> bool {
-    let rested = probing || entry.retry_at.is_none_or(|at| at <= now.moment);
-    entry.standing == Standing::Waiting && entry.held_until.is_none() && rested
+    let rested = probing || entry.retry_at().is_none_or(|at| at <= now.moment);
+    entry.standing == Standing::Waiting && entry.held_until().is_none() && rested
 }
