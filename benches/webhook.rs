@@ -26,8 +26,15 @@ pub struct Webhook {
 
 #[derive(Default)]
 struct Heard {
-    first: Mutex<HashMap<usize, Moment>>,
-    more: Condvar,
+    told: Mutex<Told>,
+    /// Rung once, when as many were told of as are waited for: each further ring would cost the engine time.
+    enough: Condvar,
+}
+
+#[derive(Default)]
+struct Told {
+    first: HashMap<usize, Moment>,
+    wanted: Option<usize>,
 }
 
 impl Webhook {
@@ -72,11 +79,12 @@ impl Webhook {
 
     /// Waits until it was told of `count` runs, and forgets them: when it was told of each.
     pub fn told_of(&self, count: usize, limit: Duration) -> Result<HashMap<usize, Moment>> {
-        let first = self.heard.first.lock().unwrap_or_else(PoisonError::into_inner);
-        let enough = self.heard.more.wait_timeout_while(first, limit, |first| first.len() < count);
-        let (mut first, _) = enough.unwrap_or_else(PoisonError::into_inner);
-        ensure!(first.len() >= count, "told of {} runs of {count} within {limit:?}", first.len());
-        Ok(std::mem::take(&mut *first))
+        let mut told = self.heard.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.wanted = Some(count);
+        let enough = self.heard.enough.wait_timeout_while(told, limit, |told| told.first.len() < count);
+        let (mut told, _) = enough.unwrap_or_else(PoisonError::into_inner);
+        ensure!(told.first.len() >= count, "told of {} runs of {count} within {limit:?}", told.first.len());
+        Ok(std::mem::take(&mut *told).first)
     }
 }
 
@@ -100,9 +108,11 @@ async fn hear(mut stream: TcpStream, heard: &Heard, answers: bool) -> std::io::R
         while let Some(length) = request_length(&text) {
             let at = wall();
             if let Some(run) = run_in(&text[..length]) {
-                let mut first = heard.first.lock().unwrap_or_else(PoisonError::into_inner);
-                first.entry(run).or_insert(at);
-                heard.more.notify_all();
+                let mut told = heard.told.lock().unwrap_or_else(PoisonError::into_inner);
+                told.first.entry(run).or_insert(at);
+                if told.wanted.is_some_and(|wanted| told.first.len() >= wanted) {
+                    heard.enough.notify_all();
+                }
             }
             text.drain(..length);
             if answers {
