@@ -146,6 +146,11 @@ pub const JOURNAL_UNREADABLE_MAX: usize = 1000;
 pub const JOURNAL_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The write-ahead log is cut to this when it is checkpointed, after one large entry made it long.
 pub const JOURNAL_WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// The write-ahead log is folded into the file once it is so long, and not in the middle of a burst that
+/// is shorter: a thousand alarms at once write about half of it.
+pub const JOURNAL_CHECKPOINT_BYTES: u64 = 16 * 1024 * 1024;
+/// Pages the journal's writer keeps in memory: all that a large entry changes, so that none is written twice.
+pub const JOURNAL_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// How deep evidence may be nested in a stored notification: the JSON reader stops at 128 levels.
 pub const EVIDENCE_DEPTH_MAX: usize = 64;
 /// Numbered copies of damaged journals kept aside; past it a person has to look.

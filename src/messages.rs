@@ -6,7 +6,7 @@
 //! [`crate::limits::BATCHES_IN_FLIGHT_MAX`] batches are under way, and every mailbox has room for
 //! all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use actix::Message;
@@ -110,8 +110,8 @@ pub struct Sighted {
 pub struct ProbesObserved(pub Vec<ProbeObserved>);
 
 /// HealthEvaluator → Router. The answer: the transitions, the incidents they move and the
-/// deliveries they ask for are in the journal, in one entry.
-#[derive(Message)]
+/// deliveries they ask for are in the journal, those of one run in one entry.
+#[derive(Message, Default)]
 #[rtype(result = "Result<(), IntakeError>")]
 pub struct HealthChanged {
     /// What changed.
@@ -122,6 +122,31 @@ pub struct HealthChanged {
     pub widened: Vec<(RunKey, Option<Widening>)>,
     /// Why it changed, where people said so.
     pub notes: Vec<Note>,
+}
+
+impl HealthChanged {
+    /// Cuts it into parts of about `most` changes, so that the first of many alarms need not wait for
+    /// the last. What is one run's stays together: its facts must never be known before what changed.
+    pub fn split(self, most: usize) -> Vec<HealthChanged> {
+        if self.changes.len() <= most {
+            return vec![self];
+        }
+        let HealthChanged { changes, facts, widened, notes } = self;
+        let mut parts = vec![HealthChanged { widened, notes, ..HealthChanged::default() }];
+        let mut part_of: HashMap<RunKey, usize> = HashMap::new();
+        for change in changes {
+            if parts.last().is_some_and(|part| part.changes.len() >= most) {
+                parts.push(HealthChanged::default());
+            }
+            let part = *part_of.entry(change.verdict.key.clone()).or_insert(parts.len() - 1);
+            parts[part].changes.push(change);
+        }
+        for facts in facts {
+            let part = part_of.get(&facts.key).copied().unwrap_or(0);
+            parts[part].facts.push(facts);
+        }
+        parts
+    }
 }
 
 /// the API and the command line → HealthEvaluator. The answer: what became of the bound, once it is in

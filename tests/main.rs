@@ -8,6 +8,7 @@ mod actix_semantics;
 mod alertmanager;
 mod attach;
 mod bad_input;
+mod burst;
 mod cli;
 mod commands;
 mod config;

@@ -1,5 +1,4 @@
-//! The desk between Router and journal: entries in order, as many as are waiting in one
-//! transaction, tried again until the journal has them; then, and only then, their deliveries go out.
+//! The desk between Router and journal: entries in order, many that wait in one transaction, tried again until the journal has them; then, and only then, their deliveries go out.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -18,8 +17,9 @@ use crate::telemetry;
 /// Entries that may wait: more than can be under way, so that it is full only behind a journal
 /// that cannot be written.
 pub const DESK_ENTRIES_MAX: usize = 1024;
-/// Entries written in one transaction.
-const TOGETHER_MAX: usize = 256;
+/// Entries that wait are written in one transaction up to so many rows: enough that many share the price
+/// of a sync, and few enough that the first of many alarms is sent while the rest are written.
+const ROWS_TOGETHER: usize = 512;
 /// The journal is tried again after this, then after twice as long, up to [`RETRY_MAX`].
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// The longest wait before the journal is tried again.
@@ -83,19 +83,20 @@ pub async fn run(
     trouble: JournalTrouble,
     settled: Arc<Notify>,
 ) {
-    let mut waiting = Vec::new();
-    while errands.recv_many(&mut waiting, TOGETHER_MAX).await > 0 {
-        let mut entry = Entry::default();
-        let mut callers = Vec::with_capacity(waiting.len());
-        for errand in waiting.drain(..) {
-            append(&mut entry, errand.entry);
-            callers.push(errand.done);
+    while let Some(first) = errands.recv().await {
+        let (mut entry, mut callers) = (first.entry, vec![first.done]);
+        while entry.rows() < ROWS_TOGETHER
+            && let Ok(next) = errands.try_recv()
+        {
+            entry.append(next.entry);
+            callers.push(next.done);
         }
-        let deliveries = entry.deliveries.clone();
-        if !is_empty(&entry) {
+        let entry = Arc::new(entry);
+        if !entry.is_empty() {
             commit(&entry, journal.as_ref(), &trouble).await;
         }
-        if !entry.settlements.is_empty() {
+        let Entry { deliveries, settlements, .. } = Arc::unwrap_or_clone(entry);
+        if !settlements.is_empty() {
             settled.notify_waiters();
         }
         send(deliveries, &sinks).await;
@@ -106,10 +107,10 @@ pub async fn run(
     }
 }
 
-async fn commit(entry: &Entry, journal: &dyn Journal, trouble: &JournalTrouble) {
+async fn commit(entry: &Arc<Entry>, journal: &dyn Journal, trouble: &JournalTrouble) {
     let mut wait = RETRY_FIRST;
     let mut failed = false;
-    while let Err(error) = journal.commit(entry.clone()).await {
+    while let Err(error) = journal.write(entry.clone()).await {
         failed = true;
         note(trouble, Some(error.to_string()));
         telemetry::journal_failed(&error.to_string(), wait);
@@ -134,34 +135,6 @@ async fn send(deliveries: Vec<Delivery>, sinks: &Roster) {
             None => deliveries.iter().for_each(|delivery| telemetry::delivery_without_sink(&sink, &delivery.id)),
         }
     }
-}
-
-fn append(entry: &mut Entry, more: Entry) {
-    entry.transitions.extend(more.transitions);
-    entry.incidents.extend(more.incidents);
-    entry.deliveries.extend(more.deliveries);
-    entry.settlements.extend(more.settlements);
-    entry.facts.extend(more.facts);
-    entry.verdicts.extend(more.verdicts);
-    entry.notes.extend(more.notes);
-    entry.silences.extend(more.silences);
-    entry.widenings.extend(more.widenings);
-    entry.reports.extend(more.reports);
-    entry.alive = more.alive.or(entry.alive);
-}
-
-fn is_empty(entry: &Entry) -> bool {
-    entry.transitions.is_empty()
-        && entry.incidents.is_empty()
-        && entry.deliveries.is_empty()
-        && entry.settlements.is_empty()
-        && entry.facts.is_empty()
-        && entry.verdicts.is_empty()
-        && entry.notes.is_empty()
-        && entry.silences.is_empty()
-        && entry.widenings.is_empty()
-        && entry.reports.is_empty()
-        && entry.alive.is_none()
 }
 
 fn note(trouble: &JournalTrouble, what: Option<String>) {

@@ -2,9 +2,11 @@
 //! `DeliverySettled`, `SinkChanged` and `Stranded` from the SinkRunners, `Operate` from people, time. Out: journal
 //! entries, then, once they are on disk, `Deliver` to the SinkRunners. It never sends what is not written down.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseFuture, WrapFuture};
+use tokio::sync::oneshot;
 
 use super::desk::{Desk, JournalTrouble};
 use super::lifecycle::Timer;
@@ -23,6 +25,10 @@ use crate::messages::{
 use crate::ports::{Entry, IntakeError};
 use crate::telemetry;
 
+/// Changes that become one entry of the journal: of very many at once, the first are told while the
+/// others are written.
+const CHANGES_TOGETHER: usize = 64;
+
 /// Moves incidents and asks for deliveries.
 pub struct Router {
     machine: RoutingMachine,
@@ -30,9 +36,14 @@ pub struct Router {
     timer: Timer,
     desk: Desk,
     trouble: JournalTrouble,
-    unrouted: std::collections::BTreeSet<RunId>,
+    unrouted: BTreeSet<RunId>,
     own: OwnWatch,
+    /// What changed and was not looked at yet, in order.
+    parts: VecDeque<Part>,
 }
+
+/// Some of what changed, and who is told once it is in the journal.
+type Part = (HealthChanged, oneshot::Sender<Result<(), IntakeError>>);
 
 /// What the Router tells of runwatch itself.
 pub struct OwnWatch {
@@ -49,10 +60,10 @@ impl Router {
         clock: Clock,
         desk: Desk,
         trouble: JournalTrouble,
-        unrouted: std::collections::BTreeSet<RunId>,
+        unrouted: BTreeSet<RunId>,
         own: OwnWatch,
     ) -> Router {
-        Router { machine, clock, timer: Timer::new(clock), desk, trouble, unrouted, own }
+        Router { machine, clock, timer: Timer::new(clock), desk, trouble, unrouted, own, parts: VecDeque::new() }
     }
 
     fn take(&mut self, change: RunChange, entry: &mut Entry) {
@@ -70,6 +81,24 @@ impl Router {
         entry.transitions.extend(change.transitions.into_iter().map(|transition| (key.clone(), attempt, transition)));
         entry.verdicts.retain(|verdict| (&verdict.key, verdict.attempt) != (&key, attempt));
         entry.verdicts.push(change.verdict);
+    }
+
+    /// Looks at the next part of what changed. Between two parts others have their turn: the desk writes
+    /// the first while the second is looked at.
+    fn route_next(&mut self, ctx: &mut Context<Self>) {
+        let Some((HealthChanged { changes, facts, widened, notes }, done)) = self.parts.pop_front() else { return };
+        let mut entry = Entry { facts, widenings: widened, notes, ..Entry::default() };
+        for change in changes {
+            self.take(change, &mut entry);
+        }
+        let written = self.desk.write_down(entry);
+        // Who handed it over may be gone.
+        actix_rt::spawn(async move { done.send(written.await).unwrap_or_default() });
+        self.rearm(ctx);
+        if !self.parts.is_empty() {
+            let turn = tokio::task::yield_now().into_actor(self);
+            ctx.spawn(turn.map(|(), router, ctx| router.route_next(ctx)));
+        }
     }
 
     fn on_timer(&mut self, ctx: &mut Context<Self>) {
@@ -101,13 +130,22 @@ impl Handler<HealthChanged> for Router {
     type Result = ResponseFuture<Result<(), IntakeError>>;
 
     fn handle(&mut self, message: HealthChanged, ctx: &mut Context<Self>) -> Self::Result {
-        let mut entry =
-            Entry { facts: message.facts, widenings: message.widened, notes: message.notes, ..Entry::default() };
-        for change in message.changes {
-            self.take(change, &mut entry);
+        let idle = self.parts.is_empty();
+        let mut written = Vec::new();
+        for part in message.split(CHANGES_TOGETHER) {
+            let (done, when) = oneshot::channel();
+            self.parts.push_back((part, done));
+            written.push(when);
         }
-        self.rearm(ctx);
-        self.desk.write_down(entry)
+        if idle {
+            self.route_next(ctx);
+        }
+        Box::pin(async move {
+            for when in written {
+                when.await.unwrap_or(Err(IntakeError::Closed))?;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -265,7 +303,10 @@ impl Handler<Ping> for Router {
 impl Handler<Drain> for Router {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: Drain, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, _: Drain, ctx: &mut Context<Self>) -> Self::Result {
+        while !self.parts.is_empty() {
+            self.route_next(ctx);
+        }
         self.desk.write(Entry::default())
     }
 }

@@ -34,6 +34,8 @@ pub struct SinkRunner {
     io: Handle,
     router: RouterOutlets,
     journal: Arc<dyn Journal>,
+    /// The Router was told what was settled, and the journal does not have it yet.
+    settling: bool,
     /// A test is under way.
     testing: bool,
     /// Set while the engine stops: no further attempt, and who waits for what is under way.
@@ -75,7 +77,18 @@ impl SinkRunner {
             machine.on_closed(reason, clock.now());
         }
         let timer = Timer::new(clock);
-        SinkRunner { place, machine, clock, timer, io, router, journal, testing: false, stopping: None }
+        SinkRunner {
+            place,
+            machine,
+            clock,
+            timer,
+            io,
+            router,
+            journal,
+            settling: false,
+            testing: false,
+            stopping: None,
+        }
     }
 
     /// Makes the attempts that are due, tells what came of others, and sleeps until there is more to do.
@@ -97,10 +110,10 @@ impl SinkRunner {
                 }));
             }
         }
-        let effects = self.machine.take_effects();
-        self.tell(effects, ctx);
+        self.tell(ctx);
+        let idle = self.is_idle();
         if let Some(waiting) = &mut self.stopping {
-            if self.machine.in_flight() == 0 && self.machine.unwritten() == 0 {
+            if idle {
                 // A waiter that went away needs no answer.
                 waiting.drain(..).for_each(|done| done.send(()).unwrap_or_default());
             }
@@ -115,15 +128,20 @@ impl SinkRunner {
         });
     }
 
-    /// Hands the effects over to the Router, in this order: what was settled, how the sink does, and
-    /// what waits for it.
-    fn tell(&mut self, effects: DeliveryEffects, ctx: &mut Context<Self>) {
-        let DeliveryEffects { settlements, refused, condition, stranded } = effects;
+    /// Hands what came of it over to the Router, in this order: what was settled, how the sink does, and
+    /// what waits for it. While the journal writes down what was settled, more is gathered for the next time.
+    fn tell(&mut self, ctx: &mut Context<Self>) {
+        if self.settling {
+            return;
+        }
+        let DeliveryEffects { settlements, refused, condition, stranded } = self.machine.take_effects();
         if !settlements.is_empty() {
             settlements.iter().for_each(log);
             let written = settlements.clone();
             let settled = self.router.settled.hand_over(DeliverySettled { settlements, refused });
+            self.settling = true;
             ctx.spawn(settled.into_actor(self).map(move |answer, runner, ctx| {
+                runner.settling = false;
                 if answer.is_ok() {
                     runner.machine.on_written(&written);
                     runner.go_on(ctx);
@@ -146,6 +164,11 @@ impl SinkRunner {
                 runner.go_on(ctx);
             }));
         }
+    }
+
+    /// Whether nothing is under way, to the sink or to the journal.
+    fn is_idle(&self) -> bool {
+        !self.settling && self.machine.in_flight() == 0 && self.machine.unwritten() == 0
     }
 
     /// Fetches what waits in the journal behind a full queue.
@@ -299,8 +322,9 @@ impl Handler<Drain> for SinkRunner {
 
     fn handle(&mut self, _: Drain, _: &mut Context<Self>) -> Self::Result {
         let (done, idle) = oneshot::channel();
+        let at_rest = self.is_idle();
         let waiting = self.stopping.get_or_insert_default();
-        if self.machine.in_flight() == 0 && self.machine.unwritten() == 0 {
+        if at_rest {
             return Box::pin(async {});
         }
         waiting.push(done);

@@ -53,7 +53,7 @@ pub struct Incident {
     pub page: Option<Arc<Notification>>,
     /// When it was first told at its present severity.
     pub first_told_at: Option<Timestamp>,
-    /// When a sink first took a word of it at its present severity.
+    /// When a sink first took a word of it at its present severity. The ledger of attempts says so across lives.
     pub delivered_at: Option<Timestamp>,
     /// Steps of escalation that were taken: the team, and the step's place in its list.
     pub escalated: BTreeSet<(Name, u32)>,

@@ -7,7 +7,7 @@ mod ledger;
 mod prune;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -162,7 +162,7 @@ impl Journal for MemoryJournal {
         Ok(self.state().recover(outbox_per_sink))
     }
 
-    async fn commit(&self, entry: Entry) -> Result<(), JournalError> {
+    async fn write(&self, entry: Arc<Entry>) -> Result<(), JournalError> {
         let mut state = self.state();
         if state.fail_next > 0 {
             state.fail_next -= 1;
@@ -173,7 +173,7 @@ impl Journal for MemoryJournal {
                 hint: String::new(),
             });
         }
-        state.apply(entry);
+        state.apply(Arc::unwrap_or_clone(entry));
         Ok(())
     }
 
@@ -332,6 +332,18 @@ impl State {
         paused.into_iter().collect()
     }
 
+    fn with_first_delivery(&self, incident: Incident) -> Incident {
+        let taken = |one: &&Settlement| {
+            matches!(one.outcome, AttemptOutcome::Delivered { .. })
+                && one.incident.as_ref() == Some(&incident.id)
+                && incident.first_told_at.is_some_and(|told| one.at.as_microsecond() >= told.as_microsecond())
+        };
+        // As exact as the column that the other journal reads it from.
+        let first_us = self.settlements.iter().filter(taken).map(|one| one.at.as_microsecond()).min();
+        let first = first_us.and_then(|us| Timestamp::from_microsecond(us).ok());
+        Incident { delivered_at: incident.delivered_at.or(first), ..incident }
+    }
+
     fn recover(&self, outbox_per_sink: usize) -> Recovered {
         let mut runs: Vec<&Attempt> =
             self.runs.values().filter_map(|attempts| attempts.last_key_value().map(|(_, attempt)| attempt)).collect();
@@ -354,7 +366,7 @@ impl State {
             widenings: self.widenings.values().cloned().collect(),
             paused: self.paused(),
             reports: self.reports.iter().map(|(team, until)| (team.clone(), *until)).collect(),
-            incidents: incidents.into_iter().map(|(_, incident)| incident.clone()).collect(),
+            incidents: incidents.into_iter().map(|(_, incident)| self.with_first_delivery(incident.clone())).collect(),
             deliveries: deliveries.into_iter().map(|(_, delivery)| delivery.clone()).collect(),
             name: self.name.clone(),
             last_incident: self.last_incident,

@@ -150,7 +150,22 @@ fn open_incidents(db: &Connection, asides: &mut Vec<Aside>) -> rusqlite::Result<
     while let Some(row) = rows.next()? {
         found.extend(incident(row, asides)?);
     }
+    for incident in &mut found {
+        incident.delivered_at = incident.delivered_at.or(first_delivery(db, incident)?);
+    }
     Ok(found)
+}
+
+/// When a sink first took the word of the incident as it is now.
+fn first_delivery(db: &Connection, incident: &Incident) -> rusqlite::Result<Option<Timestamp>> {
+    let Some(told) = incident.first_told_at else { return Ok(None) };
+    let at_us: Option<i64> = db
+        .prepare_cached(
+            "SELECT min(a.at_us) FROM outbox AS o JOIN attempts AS a ON a.delivery = o.id
+             WHERE o.incident = ?1 AND a.outcome = 'delivered' AND a.at_us >= ?2",
+        )?
+        .query_row(params![incident.id, told.as_microsecond()], |row| row.get(0))?;
+    Ok(at_us.and_then(|us| Timestamp::from_microsecond(us).ok()))
 }
 
 /// Silences that had not ended a day before the newest time in the journal, oldest first.

@@ -1,5 +1,7 @@
 //! What an entry becomes in the tables.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use rusqlite::{Transaction, params};
 
@@ -48,11 +50,18 @@ pub(super) fn apply(tx: &Transaction<'_>, entry: &Entry) -> Result<(), Failure> 
     for settlement in &entry.settlements {
         settle(tx, settlement)?;
     }
-    for facts in &entry.facts {
-        upsert_facts(tx, facts, now_us)?;
-    }
+    let mut touched = HashMap::new();
     for verdict in &entry.verdicts {
-        upsert_verdict(tx, verdict, now_us)?;
+        let seq = touch_attempt(tx, &verdict.key, verdict.attempt, Some(verdict.state.is_end()), now_us)?;
+        touched.insert((&verdict.key, verdict.attempt), seq);
+        upsert_verdict(tx, seq, verdict)?;
+    }
+    for facts in &entry.facts {
+        let seq = match touched.get(&(&facts.key, facts.attempt)) {
+            Some(seq) => *seq,
+            None => touch_attempt(tx, &facts.key, facts.attempt, None, now_us)?,
+        };
+        upsert_facts(tx, seq, facts)?;
     }
     for note in &entry.notes {
         insert_note(tx, note)?;
@@ -155,8 +164,7 @@ fn settle(tx: &Transaction<'_>, settlement: &Settlement) -> Result<(), Failure> 
     Ok(())
 }
 
-fn upsert_facts(tx: &Transaction<'_>, facts: &RunFacts, now_us: i64) -> Result<(), Failure> {
-    let seq = touch_attempt(tx, &facts.key, facts.attempt, now_us)?;
+fn upsert_facts(tx: &Transaction<'_>, seq: i64, facts: &RunFacts) -> Result<(), Failure> {
     let (body, envs) = rows::write_facts(facts.clone())?;
     tx.prepare_cached(
         "INSERT INTO run_facts (seq, body, envs) VALUES (?1, ?2, ?3)
@@ -166,25 +174,29 @@ fn upsert_facts(tx: &Transaction<'_>, facts: &RunFacts, now_us: i64) -> Result<(
     Ok(())
 }
 
-fn upsert_verdict(tx: &Transaction<'_>, verdict: &RunVerdict, now_us: i64) -> Result<(), Failure> {
-    let seq = touch_attempt(tx, &verdict.key, verdict.attempt, now_us)?;
+fn upsert_verdict(tx: &Transaction<'_>, seq: i64, verdict: &RunVerdict) -> Result<(), Failure> {
     let body = rows::write_verdict(verdict.clone())?;
     tx.prepare_cached(
         "INSERT INTO run_verdicts (seq, body) VALUES (?1, ?2) ON CONFLICT (seq) DO UPDATE SET body = excluded.body",
     )?
     .execute(params![seq, body])?;
-    tx.prepare_cached("UPDATE run_attempts SET ended = ?2 WHERE seq = ?1")?
-        .execute(params![seq, verdict.state.is_end()])?;
     Ok(())
 }
 
-/// The row of a run's attempt, made where there is none.
-fn touch_attempt(tx: &Transaction<'_>, key: &RunKey, attempt: u32, now_us: i64) -> rusqlite::Result<i64> {
+/// The row of a run's attempt, made where there is none; whether it has ended, where that is known here.
+fn touch_attempt(
+    tx: &Transaction<'_>,
+    key: &RunKey,
+    attempt: u32,
+    ended: Option<bool>,
+    now_us: i64,
+) -> rusqlite::Result<i64> {
     tx.prepare_cached(
-        "INSERT INTO run_attempts (team, run, attempt, touched_us) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (team, run, attempt) DO UPDATE SET touched_us = excluded.touched_us RETURNING seq",
+        "INSERT INTO run_attempts (team, run, attempt, touched_us, ended) VALUES (?1, ?2, ?3, ?4, coalesce(?5, 0))
+         ON CONFLICT (team, run, attempt) DO UPDATE
+            SET touched_us = excluded.touched_us, ended = coalesce(?5, ended) RETURNING seq",
     )?
-    .query_row(params![&*key.team, &*key.name, attempt, now_us], |row| row.get(0))
+    .query_row(params![&*key.team, &*key.name, attempt, now_us, ended], |row| row.get(0))
 }
 
 fn insert_note(tx: &Transaction<'_>, note: &Note) -> Result<(), Failure> {

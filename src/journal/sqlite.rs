@@ -4,6 +4,7 @@
 //! write nor holds one up. Never: two engines on one state directory.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
@@ -129,10 +130,10 @@ impl Journal for SqliteJournal {
         Ok(Recovered { unreadable, ..recovered })
     }
 
-    async fn commit(&self, entry: Entry) -> Result<(), JournalError> {
+    async fn write(&self, entry: Arc<Entry>) -> Result<(), JournalError> {
         let (answer, answered) = oneshot::channel();
         let writer = self.writer.as_ref().ok_or(JournalError::Closed)?;
-        writer.send(Request::Commit(Box::new(entry), answer)).await.map_err(|_| JournalError::Closed)?;
+        writer.send(Request::Commit(entry, answer)).await.map_err(|_| JournalError::Closed)?;
         answered.await.map_err(|_| JournalError::Closed)?
     }
 

@@ -4,6 +4,8 @@
 //! wait are written in one transaction, each in a savepoint of its own: one that cannot be written
 //! fails alone. Never: a half entry, an answer before the commit.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,7 +19,7 @@ use crate::ports::{Entry, JournalError};
 /// What the writer is asked to do.
 pub(super) enum Request {
     /// Write an entry, then answer.
-    Commit(Box<Entry>, oneshot::Sender<Result<(), JournalError>>),
+    Commit(Arc<Entry>, oneshot::Sender<Result<(), JournalError>>),
     /// Do something else with the connection; it answers by itself.
     Job(Box<dyn FnOnce(&mut Connection) + Send>),
 }
@@ -42,7 +44,7 @@ impl Writer {
             let mut job = None;
             while let Some(request) = next.take() {
                 match request {
-                    Request::Commit(entry, answer) => waiting.push((*entry, answer)),
+                    Request::Commit(entry, answer) => waiting.push((entry, answer)),
                     Request::Job(what) => job = Some(what),
                 }
                 if job.is_none() && waiting.len() < JOURNAL_GROUP_MAX {
@@ -67,12 +69,12 @@ impl Writer {
     }
 
     /// Writes entries, together if that goes, and says what became of each.
-    fn write(&mut self, entries: Vec<Entry>) -> Vec<Result<(), JournalError>> {
+    fn write(&mut self, entries: Vec<Arc<Entry>>) -> Vec<Result<(), JournalError>> {
         if entries.is_empty() {
             return Vec::new();
         }
         self.commits += entries.len() as u64;
-        self.rows += entries.iter().map(size).sum::<usize>();
+        self.rows += entries.iter().map(|entry| entry.rows()).sum::<usize>();
         match self.write_together(&entries) {
             Ok(results) => results,
             Err(Abort::Begin(error)) => entries.iter().map(|_| Err(self.fails(&error))).collect(),
@@ -89,9 +91,17 @@ impl Writer {
         }
     }
 
-    fn write_together(&mut self, entries: &[Entry]) -> Result<Vec<Result<(), JournalError>>, Abort> {
+    fn write_together(&mut self, entries: &[Arc<Entry>]) -> Result<Vec<Result<(), JournalError>>, Abort> {
         let path = &self.path;
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Abort::Begin)?;
+        // A savepoint keeps a copy of every page that is changed under it, so that one entry goes without.
+        if let [entry] = entries {
+            return match apply(&tx, entry) {
+                Ok(()) => tx.commit().map(|()| vec![Ok(())]).map_err(Abort::Lost),
+                Err(Failure::Sql(error)) => Err(Abort::Lost(error)),
+                Err(Failure::Value(bad)) => Ok(vec![Err(not_a_row(path, bad))]),
+            };
+        }
         let mut results = Vec::with_capacity(entries.len());
         for entry in entries {
             mark(&tx, "SAVEPOINT entry")?;
@@ -102,10 +112,9 @@ impl Writer {
                     mark(&tx, "ROLLBACK TO entry")?;
                     results.push(Err(error::of_sqlite("write", path, &error)));
                 }
-                Err(Failure::Value(Bad(reason))) => {
+                Err(Failure::Value(bad)) => {
                     mark(&tx, "ROLLBACK TO entry")?;
-                    let hint = "this is a defect: please report it".to_owned();
-                    results.push(Err(JournalError::Io { action: "write", path: path.clone(), reason, hint }));
+                    results.push(Err(not_a_row(path, bad)));
                 }
             }
             mark(&tx, "RELEASE entry")?;
@@ -135,6 +144,12 @@ impl Writer {
     }
 }
 
+/// A value that cannot become a row.
+fn not_a_row(path: &str, Bad(reason): Bad) -> JournalError {
+    let hint = "this is a defect: please report it".to_owned();
+    JournalError::Io { action: "write", path: path.to_owned(), reason, hint }
+}
+
 /// Sets, undoes or drops the savepoint of one entry.
 fn mark(tx: &Transaction<'_>, sql: &'static str) -> Result<(), Abort> {
     let run = || tx.prepare_cached(sql)?.execute([]);
@@ -147,32 +162,6 @@ enum Abort {
     Begin(rusqlite::Error),
     /// It was given up, and everything in it.
     Lost(rusqlite::Error),
-}
-
-fn size(entry: &Entry) -> usize {
-    let Entry {
-        transitions,
-        incidents,
-        deliveries,
-        settlements,
-        facts,
-        verdicts,
-        notes,
-        silences,
-        widenings,
-        reports,
-        alive: _,
-    } = entry;
-    transitions.len()
-        + incidents.len()
-        + deliveries.len()
-        + settlements.len()
-        + facts.len()
-        + verdicts.len()
-        + notes.len()
-        + silences.len()
-        + widenings.len()
-        + reports.len()
 }
 
 /// A row to be kept aside, as it was read.

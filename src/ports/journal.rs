@@ -1,5 +1,7 @@
 //! The door to the journal: what is written down, what an earlier life left, and why it failed.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -51,6 +53,66 @@ impl Entry {
         self.settlements.extend(settlements);
         self.notes.extend(notes);
         self.silences.extend(silences);
+    }
+
+    /// Takes in what another entry holds, behind what is here.
+    pub fn append(&mut self, more: Entry) {
+        let Entry {
+            transitions,
+            incidents,
+            deliveries,
+            settlements,
+            facts,
+            verdicts,
+            notes,
+            silences,
+            widenings,
+            reports,
+            alive,
+        } = more;
+        self.transitions.extend(transitions);
+        self.incidents.extend(incidents);
+        self.deliveries.extend(deliveries);
+        self.settlements.extend(settlements);
+        self.facts.extend(facts);
+        self.verdicts.extend(verdicts);
+        self.notes.extend(notes);
+        self.silences.extend(silences);
+        self.widenings.extend(widenings);
+        self.reports.extend(reports);
+        self.alive = alive.or(self.alive);
+    }
+
+    /// How many rows it becomes, its sign of life aside.
+    pub fn rows(&self) -> usize {
+        let Entry {
+            transitions,
+            incidents,
+            deliveries,
+            settlements,
+            facts,
+            verdicts,
+            notes,
+            silences,
+            widenings,
+            reports,
+            alive: _,
+        } = self;
+        transitions.len()
+            + incidents.len()
+            + deliveries.len()
+            + settlements.len()
+            + facts.len()
+            + verdicts.len()
+            + notes.len()
+            + silences.len()
+            + widenings.len()
+            + reports.len()
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.rows() == 0 && self.alive.is_none()
     }
 }
 
@@ -125,7 +187,14 @@ pub trait Journal: Send + Sync {
     ///
     /// # Errors
     /// Nothing of the entry is written.
-    async fn commit(&self, entry: Entry) -> Result<(), JournalError>;
+    async fn write(&self, entry: Arc<Entry>) -> Result<(), JournalError>;
+    /// The same for whoever writes an entry once, and does not try again with it.
+    ///
+    /// # Errors
+    /// Nothing of the entry is written.
+    async fn commit(&self, entry: Entry) -> Result<(), JournalError> {
+        self.write(Arc::new(entry)).await
+    }
     /// Unsettled deliveries of one sink after `after` (a delivery id, exclusive), oldest first.
     ///
     /// # Errors

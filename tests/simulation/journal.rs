@@ -67,7 +67,7 @@ impl Journal for FaultyJournal {
         self.memory.recover(outbox_per_sink).await
     }
 
-    async fn commit(&self, entry: Entry) -> Result<(), JournalError> {
+    async fn write(&self, entry: Arc<Entry>) -> Result<(), JournalError> {
         let pause = match self.disk()? {
             Disk::Full | Disk::Gone => return Err(failed("write")),
             Disk::Slow(pause) => pause,
@@ -78,7 +78,7 @@ impl Journal for FaultyJournal {
         let ids = entry.deliveries.iter().map(|delivery| delivery.id.clone()).collect();
         let settled = entry.settlements.iter().filter(|one| !matches!(one.outcome, AttemptOutcome::Retry { .. }));
         let settled = settled.map(|one| one.delivery.clone()).collect();
-        self.memory.commit(entry).await?;
+        self.memory.write(entry).await?;
         self.record.on_commit(ids, settled);
         tokio::time::sleep(pause).await;
         Ok(())

@@ -15,7 +15,7 @@ pub const SINK_TYPE: SinkType = SinkType {
     about: "posts JSON to a URL: runwatch's own, or Alertmanager's",
     sample: config::SAMPLE,
     // A program reads it: all but a flood goes message by message.
-    pace: Pace { rate: Some(Rate { per_s: 50.0, burst: 500 }), in_flight: 8 },
+    pace: Pace { rate: Some(Rate { per_s: 50.0, burst: 500 }), in_flight: 16 },
     plan,
 };
 

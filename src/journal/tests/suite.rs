@@ -5,7 +5,8 @@ use runwatch_plugin::RunState;
 
 use super::sample::*;
 use super::{Counts, MemoryJournal, Peek, both, entry};
-use crate::domain::delivery::Delivery;
+use crate::domain::delivery::{Delivery, Settlement};
+use crate::domain::incident::Incident;
 use crate::domain::ledger::NoteKind;
 use crate::limits::{JOURNAL_KEPT, JOURNAL_PRUNE_COMMITS};
 use crate::ports::{Entry, IncidentQuery, Journal};
@@ -17,6 +18,7 @@ both!(
     the_latest_attempt_of_each_run_is_recovered_newest_run_last,
     an_outbox_is_read_in_order_and_in_pages,
     a_settled_delivery_stays_settled,
+    the_first_delivery_of_an_incident_is_known_by_its_attempts,
     a_retry_keeps_its_place_and_counts,
     a_settlement_of_an_unknown_delivery_is_noted,
     recovery_takes_so_many_a_sink,
@@ -152,6 +154,42 @@ async fn a_settled_delivery_stays_settled(journal: &impl Peek) {
     assert!(journal.recover(10).await.unwrap().deliveries.is_empty());
     let counts = journal.counts().await;
     assert_eq!((counts.outbox, counts.attempts), (2, 4));
+}
+
+async fn the_first_delivery_of_an_incident_is_known_by_its_attempts(journal: &impl Peek) {
+    let told = |id: &str| Incident { first_told_at: Some(at(5)), delivered_at: None, ..incident(id, id, 1) };
+    let of = |id: &str, incident: &str| delivery(id, "desktop", Some(incident), 1);
+    let mut written = entry(|entry| entry.incidents = vec![told("m-1"), told("m-2"), told("m-3")]);
+    written.deliveries =
+        vec![of("old", "m-1"), of("one", "m-1"), of("two", "m-1"), of("bad", "m-2"), of("early", "m-3")];
+    let settled = |id: &str, s: i64, outcome| {
+        let incident = if id == "bad" {
+            "m-2"
+        } else if id == "early" {
+            "m-3"
+        } else {
+            "m-1"
+        };
+        Settlement { incident: Some(incident.to_owned()), ..settlement(id, 1, s, outcome) }
+    };
+    written.settlements = vec![
+        settled("old", 4, delivered()),
+        settled("two", 9, delivered()),
+        settled("one", 7, delivered()),
+        settled("bad", 6, refused()),
+        settled("early", 4, delivered()),
+    ];
+    journal.commit(written).await.unwrap();
+    let found: Vec<_> = journal
+        .recover(10)
+        .await
+        .unwrap()
+        .incidents
+        .into_iter()
+        .map(|one| (one.id, one.delivered_at.map(|at| at.as_microsecond())))
+        .collect();
+    let found: Vec<_> = found.iter().map(|(id, delivered_us)| (id.as_str(), *delivered_us)).collect();
+    assert_eq!(found, [("m-1", Some(at(7).as_microsecond())), ("m-2", None), ("m-3", None)]);
 }
 
 async fn a_retry_keeps_its_place_and_counts(journal: &impl Peek) {
