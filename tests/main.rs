@@ -24,6 +24,7 @@ mod http;
 mod ledger;
 mod members;
 mod operate;
+mod people;
 mod reload;
 mod run;
 mod self_watch;

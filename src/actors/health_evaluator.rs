@@ -117,7 +117,7 @@ impl HealthEvaluator {
         self.timer.arm(ctx, deadline, Self::on_timer);
     }
 
-    /// What a command came to, told when it is in the journal.
+    /// What a command came to, told when it is in the journal; an error where that is not known.
     fn answer(
         &mut self,
         outcome: Result<(Done, HealthEffects), CommandError>,
@@ -126,10 +126,7 @@ impl HealthEvaluator {
         match outcome {
             Ok((done, effects)) => {
                 let settled = self.settle(effects, Vec::new(), ctx);
-                Box::pin(async move {
-                    settled.await.unwrap_or_default();
-                    Ok(done)
-                })
+                Box::pin(async move { settled.await.map(|()| done).map_err(|_| CommandError::Closed) })
             }
             Err(refused) => Box::pin(async { Err(refused) }),
         }

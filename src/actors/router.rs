@@ -171,11 +171,8 @@ impl Handler<Operate> for Router {
         let mut entry = Entry::default();
         entry.take(effects);
         self.rearm(ctx);
-        let written = self.desk.write(entry);
-        Box::pin(async move {
-            written.await;
-            Ok(done)
-        })
+        let written = self.desk.write_down(entry);
+        Box::pin(async move { written.await.map(|()| done).map_err(|_| CommandError::Closed) })
     }
 }
 

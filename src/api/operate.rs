@@ -67,7 +67,7 @@ pub(super) async fn snooze(request: HttpRequest, payload: web::Payload, id: web:
 pub(super) async fn silences(request: HttpRequest, doors: Doors) -> Answer {
     parameters(&request, &[])?;
     let now = doors.operator.now();
-    let silences = doors.operator.silences().await.map_err(refused)?;
+    let silences = doors.operator.silences().await.map_err(unlisted)?;
     Ok(HttpResponse::Ok()
         .json(wire::Silences { silences: silences.iter().map(|silence| wire::Silence::of(silence, now)).collect() }))
 }
@@ -208,8 +208,19 @@ fn refused(error: OperateError) -> Problem {
             Problem::new(StatusCode::NOT_FOUND, detail).hint("GET /api/v1/silences lists them")
         }
         OperateError::Refused(CommandError::Invalid(_)) => bad(detail),
-        OperateError::Closed => Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).header(header::RETRY_AFTER, "5"),
+        OperateError::Refused(CommandError::Closed) | OperateError::Closed => {
+            unavailable(format!("{detail}: this may not be in its journal")).hint("say it again in a few seconds")
+        }
     }
+}
+
+/// Nothing was asked but to see.
+fn unlisted(error: OperateError) -> Problem {
+    unavailable(error.to_string())
+}
+
+fn unavailable(detail: String) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).header(header::RETRY_AFTER, "5")
 }
 
 /// Who says so.

@@ -15,7 +15,7 @@ use crate::actors::outlet::Outlet;
 use crate::actors::pulse::Pulse;
 use crate::actors::roster::Roster;
 use crate::clock::Clock;
-use crate::domain::command::{Command, Done};
+use crate::domain::command::{Command, CommandError, Done};
 use crate::domain::event::{EventBatch, Meaning};
 use crate::domain::following::FileMark;
 use crate::domain::incident::Incident;
@@ -301,7 +301,12 @@ impl Operator for Door {
         // nothing left to acknowledge.
         if let Some(alarm) = false_alarm {
             let widened = outlets.widen.hand_over(Widen(alarm)).await.map_err(|_| OperateError::Closed)?;
-            said = format!("{said}; {}", widened.map_or_else(|error| error.to_string(), |done| done.said));
+            let learned = match widened {
+                Err(CommandError::Closed) => return Err(OperateError::Closed),
+                Err(error) => error.to_string(),
+                Ok(done) => done.said,
+            };
+            said = format!("{said}; {learned}");
         }
         Ok(Done { said })
     }

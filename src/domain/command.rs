@@ -48,6 +48,9 @@ pub enum CommandError {
     /// It makes no sense as it is.
     #[error("{0}")]
     Invalid(String),
+    /// A part of the engine ended while it was under way, so that the journal may not have it.
+    #[error("a part of the engine ended before this was known to be in its journal")]
+    Closed,
 }
 
 /// What a command came to.

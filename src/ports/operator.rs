@@ -13,12 +13,13 @@ pub trait Operator: Send + Sync {
     /// Carries out a command. The answer comes when what follows from it is in the journal.
     ///
     /// # Errors
-    /// It was not carried out, and nothing of it holds.
+    /// It was not carried out, and nothing of it holds; after [`OperateError::Closed`] that is not known,
+    /// and it is to be said again.
     async fn operate(&self, command: Command) -> Result<Done, OperateError>;
     /// Forgets what false alarms taught of a run: its declared bounds hold again.
     ///
     /// # Errors
-    /// It was not carried out, and nothing of it holds.
+    /// As of [`Operator::operate`].
     async fn forget_widening(&self, forget: Forget, by: String) -> Result<Done, OperateError>;
     /// Silences that are in force, are to come, or ended within a day, in the order of their ids.
     ///
@@ -36,8 +37,17 @@ pub trait Operator: Send + Sync {
 pub enum OperateError {
     /// It was refused.
     #[error(transparent)]
-    Refused(#[from] CommandError),
-    /// The engine is stopping, or is being built anew.
-    #[error("the engine is stopping")]
+    Refused(CommandError),
+    /// The engine is stopping, or is being built anew: what was asked may not be in its journal.
+    #[error("the engine is stopping or is being built anew")]
     Closed,
+}
+
+impl From<CommandError> for OperateError {
+    fn from(error: CommandError) -> OperateError {
+        match error {
+            CommandError::Closed => OperateError::Closed,
+            refused => OperateError::Refused(refused),
+        }
+    }
 }

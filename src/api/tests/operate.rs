@@ -153,6 +153,30 @@ async fn silences_are_made_listed_and_ended() {
 }
 
 #[tokio::test]
+async fn what_may_not_be_in_the_journal_is_to_be_said_again() {
+    let engine = Engine::start(FakeIntake::default());
+    let silence = r#"{"matchers":{"run":"*"},"for":"2h"}"#;
+    for (method, path, body) in [
+        (Method::POST, "/api/v1/incidents/k3x9-1/ack", ""),
+        (Method::POST, "/api/v1/incidents/k3x9-1/snooze", r#"{"for":"2h"}"#),
+        (Method::POST, "/api/v1/silences", silence),
+        (Method::DELETE, "/api/v1/silences/s9", ""),
+        (Method::DELETE, "/api/v1/widenings?run=r", ""),
+    ] {
+        *engine.operator.refuses.lock().unwrap() = Some(CommandError::Closed.into());
+        let answer = engine.ask(method, path).body(body).send().await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["retry-after"]),
+            (503, &"5".parse().unwrap()),
+            "{path}"
+        );
+        let problem: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        assert!(problem["detail"].as_str().unwrap().ends_with("this may not be in its journal"), "{problem}");
+        assert_eq!(problem["hint"], "say it again in a few seconds");
+    }
+}
+
+#[tokio::test]
 async fn no_web_page_but_our_own_may_change_anything() {
     let engine = Engine::start(FakeIntake::default());
     let own = engine.server.url();
