@@ -149,8 +149,21 @@ impl HealthChanged {
     }
 }
 
-/// the API and the command line → HealthEvaluator. The answer: what became of the bound, once it is in
-/// the journal.
+/// HealthEvaluator → Router: an incident was none. The answer: what holds now, once the acknowledgement
+/// and all that the wider bound makes well are in the journal, in one entry.
+#[derive(Message)]
+#[rtype(result = "Result<Done, CommandError>")]
+pub struct Excused {
+    /// Who says so of which incident.
+    pub alarm: FalseAlarm,
+    /// What became of the bound, in words.
+    pub learned: String,
+    /// What follows from it.
+    pub change: HealthChanged,
+}
+
+/// the API and the command line → HealthEvaluator. The answer: what holds now, incident and bound, once
+/// it is in the journal.
 #[derive(Message)]
 #[rtype(result = "Result<Done, CommandError>")]
 pub struct Widen(pub FalseAlarm);

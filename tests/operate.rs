@@ -83,6 +83,16 @@ fn a_fatal_incident_is_acknowledged_and_its_end_told_once() {
     }
     let answer = watched.engine.post(&format!("/api/v1/incidents/{id}/ack"), "");
     assert_eq!((answer.status, answer.header("content-type")), (409, Some("application/problem+json")));
+    // The morning after, it was none.
+    let said = watched.say(&["ack", "dies"]);
+    assert!(said.err.contains(&format!("runwatch ack --false-alarm {id}")), "{}", said.err);
+    let said = watched.say(&["ack", "--false-alarm", id, "--by", "ben"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains(&format!("{id} was a false alarm, says ben; no bound on silence")), "{}", said.err);
+    let said = watched.say(&["report", "--since", "1h"]);
+    assert!(said.out.contains("1 false alarm") && said.out.contains("a false alarm, says ben"), "{}", said.out);
+    let said = watched.say(&["why", id]);
+    assert!(said.out.contains("a false alarm, says ben, after its end"), "{}", said.out);
     assert_eq!(watched.kinds("dies"), ["firing", "resolved"]);
 }
 

@@ -1,5 +1,5 @@
 //! HealthEvaluator. In: `BatchObserved` and `FactsCheckpointed` from the Aggregator, `ProbesObserved` from the
-//! LivenessPoller, `GapSeen` from the pulse, time. Out: `HealthChanged` and `WasBlind` to the Router, `WatchRequested` to the LivenessPoller,
+//! LivenessPoller, `GapSeen` from the pulse, time. Out: `HealthChanged`, `Excused` and `WasBlind` to the Router, `WatchRequested` to the LivenessPoller,
 //! `AttemptsClosed` to the Aggregator, `StandingsChanged` to the Ingestor. It never sends to a sink and never reads a clock but its own.
 
 use std::collections::BTreeMap;
@@ -17,8 +17,8 @@ use crate::domain::health::{HealthEffects, HealthMachine};
 use crate::domain::names::{RunId, RunKey};
 use crate::domain::run::RunFacts;
 use crate::messages::{
-    AttemptsClosed, BatchObserved, BoundsChanged, Drain, FactsCheckpointed, ForgetWidening, GapSeen, GetVerdicts,
-    HealthChanged, Ping, ProbesObserved, StandingsChanged, WasBlind, WatchRequested, Widen,
+    AttemptsClosed, BatchObserved, BoundsChanged, Drain, Excused, FactsCheckpointed, ForgetWidening, GapSeen,
+    GetVerdicts, HealthChanged, Ping, ProbesObserved, StandingsChanged, WasBlind, WatchRequested, Widen,
 };
 use crate::ports::IntakeError;
 
@@ -40,6 +40,8 @@ type Performed = Result<(), IntakeError>;
 pub struct EvaluatorOutlets {
     /// What changed.
     pub router: Outlet<HealthChanged>,
+    /// What was no incident.
+    pub excused: Outlet<Excused>,
     /// What to look at.
     pub poller: Outlet<WatchRequested>,
     /// Attempts that are over.
@@ -217,8 +219,21 @@ impl Handler<Widen> for HealthEvaluator {
     type Result = ResponseFuture<Result<Done, CommandError>>;
 
     fn handle(&mut self, message: Widen, ctx: &mut Context<Self>) -> Self::Result {
-        let outcome = self.machine.widen(message.0, self.clock.now());
-        self.answer(outcome, ctx)
+        let Widen(alarm) = message;
+        let (learned, effects) = match self.machine.widen(alarm.clone(), self.clock.now()) {
+            Ok((done, effects)) => (done.said, effects),
+            // The incident was none all the same.
+            Err(error) => (error.to_string(), HealthEffects::default()),
+        };
+        let HealthEffects { changes, widened, notes, watch, closed, standings } = effects;
+        let change = HealthChanged { changes, facts: Vec::new(), widened, notes };
+        let answered = self.outlets.excused.hand_over(Excused { alarm, learned, change });
+        let rest = HealthEffects { watch, closed, standings, ..HealthEffects::default() };
+        let settled = self.settle(rest, Vec::new(), ctx);
+        Box::pin(async move {
+            settled.await.map_err(|_| CommandError::Closed)?;
+            answered.await.map_err(|_| CommandError::Closed)?
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Router. In: `HealthChanged` and `WasBlind` from the HealthEvaluator, `ReportMade` from the Reporter,
+//! Router. In: `HealthChanged`, `Excused` and `WasBlind` from the HealthEvaluator, `ReportMade` from the Reporter,
 //! `DeliverySettled`, `SinkChanged` and `Stranded` from the SinkRunners, `Operate` from people, time. Out: journal
 //! entries, then, once they are on disk, `Deliver` to the SinkRunners. It never sends what is not written down.
 
@@ -19,8 +19,8 @@ use crate::domain::notice::Notices;
 use crate::domain::routing::RoutingMachine;
 use crate::domain::time::earliest;
 use crate::messages::{
-    ConfigNoticed, DeliverySettled, Drain, GetRouting, GetSilences, HealthChanged, Operate, Orphaned, Ping, ReportMade,
-    RoutesChanged, RoutingShare, SinkChanged, Stranded, WasBlind,
+    ConfigNoticed, DeliverySettled, Drain, Excused, GetRouting, GetSilences, HealthChanged, Operate, Orphaned, Ping,
+    ReportMade, RoutesChanged, RoutingShare, SinkChanged, Stranded, WasBlind,
 };
 use crate::ports::{Entry, IntakeError};
 use crate::telemetry;
@@ -83,14 +83,21 @@ impl Router {
         entry.verdicts.push(change.verdict);
     }
 
+    /// Follows what changed, behind what is in the entry already.
+    fn take_all(&mut self, changed: HealthChanged, entry: &mut Entry) {
+        let HealthChanged { changes, facts, widened, notes } = changed;
+        entry.facts.extend(facts);
+        entry.widenings.extend(widened);
+        entry.notes.extend(notes);
+        changes.into_iter().for_each(|change| self.take(change, entry));
+    }
+
     /// Looks at the next part of what changed. Between two parts others have their turn: the desk writes
     /// the first while the second is looked at.
     fn route_next(&mut self, ctx: &mut Context<Self>) {
-        let Some((HealthChanged { changes, facts, widened, notes }, done)) = self.parts.pop_front() else { return };
-        let mut entry = Entry { facts, widenings: widened, notes, ..Entry::default() };
-        for change in changes {
-            self.take(change, &mut entry);
-        }
+        let Some((part, done)) = self.parts.pop_front() else { return };
+        let mut entry = Entry::default();
+        self.take_all(part, &mut entry);
         let written = self.desk.write_down(entry);
         // Who handed it over may be gone.
         actix_rt::spawn(async move { done.send(written.await).unwrap_or_default() });
@@ -98,6 +105,13 @@ impl Router {
         if !self.parts.is_empty() {
             let turn = tokio::task::yield_now().into_actor(self);
             ctx.spawn(turn.map(|(), router, ctx| router.route_next(ctx)));
+        }
+    }
+
+    /// Looks at all that changed before what comes now.
+    fn catch_up(&mut self, ctx: &mut Context<Self>) {
+        while !self.parts.is_empty() {
+            self.route_next(ctx);
         }
     }
 
@@ -145,6 +159,29 @@ impl Handler<HealthChanged> for Router {
                 when.await.unwrap_or(Err(IntakeError::Closed))?;
             }
             Ok(())
+        })
+    }
+}
+
+impl Handler<Excused> for Router {
+    type Result = ResponseFuture<Result<Done, CommandError>>;
+
+    fn handle(&mut self, message: Excused, ctx: &mut Context<Self>) -> Self::Result {
+        self.catch_up(ctx);
+        let Excused { alarm, learned, change } = message;
+        let mut entry = Entry::default();
+        // Acknowledged first: what the wider bound makes well closes the incident, and then there is
+        // nothing left to acknowledge.
+        let answer = self.machine.on_false_alarm(alarm, self.clock.now()).map(|(done, effects)| {
+            entry.take(effects);
+            Done { said: format!("{}; {learned}", done.said) }
+        });
+        self.take_all(change, &mut entry);
+        self.rearm(ctx);
+        let written = self.desk.write_down(entry);
+        Box::pin(async move {
+            written.await.map_err(|_| CommandError::Closed)?;
+            answer
         })
     }
 }
@@ -241,6 +278,7 @@ impl Handler<RoutesChanged> for Router {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, message: RoutesChanged, ctx: &mut Context<Self>) -> Self::Result {
+        self.catch_up(ctx);
         let RoutesChanged { teams, directory, canary, runs } = message;
         let mut entry = Entry::default();
         self.own.canary = canary;
@@ -301,9 +339,7 @@ impl Handler<Drain> for Router {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: Drain, ctx: &mut Context<Self>) -> Self::Result {
-        while !self.parts.is_empty() {
-            self.route_next(ctx);
-        }
+        self.catch_up(ctx);
         self.desk.write(Entry::default())
     }
 }

@@ -38,7 +38,14 @@ pub(super) async fn acknowledge(
     parameters(&request, &[])?;
     let ask: wire::AcknowledgeAsk = doors.read(&request, payload).await?;
     let by = person("by", ask.by)?;
-    doors.open_incident(&id).await?;
+    // That it was none is often known only when it is over.
+    if ask.false_alarm {
+        known(&id, &**doors.board).await?;
+    } else {
+        let hint =
+            "there is nothing left to take over; where it was a false alarm, say so: `runwatch ack --false-alarm`";
+        doors.open_incident(&id, hint).await?;
+    }
     let command = Command::Acknowledge { incident: id.into_inner(), by, false_alarm: ask.false_alarm };
     doors.operate(command).await
 }
@@ -60,7 +67,7 @@ pub(super) async fn snooze(request: HttpRequest, payload: web::Payload, id: web:
     if until.is_some_and(|until| until <= now) {
         return Err(bad("`until` is not in the future").hint("write a time to come, or `for` with a span like 2h"));
     }
-    doors.open_incident(&id).await?;
+    doors.open_incident(&id, "there is nothing left to hold; its run's next incident has an id of its own").await?;
     doors.operate(Command::Snooze { incident: id.into_inner(), by, until }).await
 }
 
@@ -170,12 +177,12 @@ impl Doors {
     }
 
     /// 404 where it is not known, 409 where it is closed.
-    async fn open_incident(&self, id: &str) -> Result<(), Problem> {
+    async fn open_incident(&self, id: &str, hint: &str) -> Result<(), Problem> {
         let incident = known(id, &**self.board).await?;
         let Some(closed_at) = incident.closed_at else { return Ok(()) };
         let by = incident.closed_by.map(|by| format!(": {by}")).unwrap_or_default();
         Err(Problem::new(StatusCode::CONFLICT, format!("the incident {id} closed at {}{by}", wire::millis(closed_at)))
-            .hint("there is nothing left to hold; its run's next incident has an id of its own"))
+            .hint(hint))
     }
 
     async fn operate(&self, command: Command) -> Answer {

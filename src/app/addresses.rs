@@ -73,6 +73,7 @@ impl Addresses {
     pub(super) fn around_evaluator(&self) -> EvaluatorOutlets {
         EvaluatorOutlets {
             router: Outlet::to(&self.router),
+            excused: Outlet::to(&self.router),
             poller: Outlet::to(&self.poller),
             aggregator: Outlet::to(&self.aggregator),
             blind: Outlet::to(&self.router),

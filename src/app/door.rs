@@ -24,7 +24,7 @@ use crate::domain::names::Name;
 use crate::domain::silence::Silence;
 use crate::domain::status::{RunView, StatusView};
 use crate::domain::team::SinkKey;
-use crate::domain::widening::{FalseAlarm, Forget};
+use crate::domain::widening::{ClosedAlarm, FalseAlarm, Forget};
 use crate::limits::{BATCHES_IN_FLIGHT_MAX, SCHEDULER_LATE, SELF_ANSWER_TIMEOUT};
 use crate::messages::{
     ForgetWidening, GetMark, GetRuns, GetSilences, GetStatus, IngestBatch, Operate, Ping, PromiseName, ReleaseName,
@@ -174,10 +174,18 @@ impl Door {
         }
     }
 
-    /// What a person says of an incident's run, while the incident is open.
-    async fn false_alarm(&self, incident: &str, by: &str) -> Option<FalseAlarm> {
-        let known = self.journal.incident(incident).await.ok()??;
-        Some(FalseAlarm { run: known.run, incident: known.id, by: by.to_owned() })
+    /// What a person says of an incident: of one that is closed, with what the journal has of it.
+    async fn false_alarm(&self, id: String, by: String) -> Result<FalseAlarm, OperateError> {
+        let known = self.journal.incident(&id).await.map_err(|_| OperateError::Closed)?;
+        let incident = known.ok_or_else(|| OperateError::Refused(CommandError::NoIncident(id.clone())))?;
+        let run = incident.run.clone();
+        if incident.closed_at.is_none() {
+            return Ok(FalseAlarm { run, incident: id, by, closed: None });
+        }
+        let query = LedgerQuery { incident: Some(id.clone()), ..LedgerQuery::default() };
+        let ledger = self.journal.ledger(query).await.map_err(|_| OperateError::Closed)?;
+        let closed = Some(Box::new(ClosedAlarm::of(incident, &ledger.transitions)));
+        Ok(FalseAlarm { run, incident: id, by, closed })
     }
 
     async fn undelivered(&self) -> Vec<Undelivered> {
@@ -291,24 +299,13 @@ impl Board for Door {
 impl Operator for Door {
     async fn operate(&self, command: Command) -> Result<Done, OperateError> {
         let outlets = self.outlets().ok_or(OperateError::Closed)?;
-        let false_alarm = match &command {
-            Command::Acknowledge { incident, by, false_alarm: true } => self.false_alarm(incident, by).await,
-            _ => None,
+        let answer = match command {
+            Command::Acknowledge { incident, by, false_alarm: true } => {
+                outlets.widen.hand_over(Widen(self.false_alarm(incident, by).await?)).await
+            }
+            command => outlets.commands.hand_over(Operate(command)).await,
         };
-        let answer = outlets.commands.hand_over(Operate(command)).await.map_err(|_| OperateError::Closed)?;
-        let Done { mut said } = answer?;
-        // Acknowledged first: what the wider bound makes well closes the incident, and then there is
-        // nothing left to acknowledge.
-        if let Some(alarm) = false_alarm {
-            let widened = outlets.widen.hand_over(Widen(alarm)).await.map_err(|_| OperateError::Closed)?;
-            let learned = match widened {
-                Err(CommandError::Closed) => return Err(OperateError::Closed),
-                Err(error) => error.to_string(),
-                Ok(done) => done.said,
-            };
-            said = format!("{said}; {learned}");
-        }
-        Ok(Done { said })
+        Ok(answer.map_err(|_| OperateError::Closed)??)
     }
 
     async fn forget_widening(&self, forget: Forget, by: String) -> Result<Done, OperateError> {

@@ -13,7 +13,7 @@ pub struct AckArgs {
     /// An incident: its id, the number it ends with (-12), or a run with one open incident
     #[arg(value_name = "INCIDENT", allow_negative_numbers = true)]
     pub incident: String,
-    /// It was no incident: a bound on silence that raised it is widened
+    /// It was no incident, be it open or closed: a bound on silence that raised it is widened
     #[arg(long)]
     pub false_alarm: bool,
     /// Who takes care of it (default: USER@HOST)

@@ -100,6 +100,10 @@ async fn elsewhere(
         open => format!("open ones:\n{}", open.iter().map(line).collect::<Vec<_>>().join("\n")),
     };
     let of_run = closed.iter().find(|incident| incident.run == meant);
+    let hint = match of_run {
+        Some(last) => format!("{hint}\nwhere the last was a false alarm: runwatch ack --false-alarm {}", last.id),
+        None => hint,
+    };
     let message = match of_run {
         Some(last) => format!("the run `{meant}` has no open incident; its last, {}, is closed", last.id),
         None => {

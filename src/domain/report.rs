@@ -46,6 +46,9 @@ pub struct TeamReport {
     pub open: Vec<ReportedIncident>,
     /// Incidents of its runs that came back after they had gone.
     pub flapped: Vec<ReportedIncident>,
+    /// Incidents of its runs of which people say that they were none.
+    #[serde(default)]
+    pub false_alarms: usize,
     /// What it was told later, or not at all, and why.
     pub held: Vec<Decision>,
     /// What was to reach it and did not: refused, or waiting still.
@@ -89,6 +92,9 @@ pub struct ReportedIncident {
     pub closed_by: Option<String>,
     /// Who acknowledged it.
     pub acknowledged_by: Option<String>,
+    /// Who did so says that it was none.
+    #[serde(default)]
+    pub false_alarm: bool,
     /// How often it came back in the time of the report.
     pub returns: usize,
     /// Attempts that ended badly while it was open.
@@ -197,9 +203,11 @@ fn add_incident(
         closed_at: incident.closed_at.filter(|at| *at < until),
         closed_by: incident.closed_by.clone(),
         acknowledged_by: incident.acknowledged.as_ref().map(|one| one.by.clone()),
+        false_alarm: incident.acknowledged.as_ref().is_some_and(|one| one.false_alarm),
         returns,
         falls: incident.falls,
     };
+    report.false_alarms += usize::from(line.false_alarm);
     if returns > 0 || flapping.contains(incident.id.as_str()) {
         report.flapped.push(line.clone());
     }

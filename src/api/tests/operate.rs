@@ -98,7 +98,11 @@ async fn what_makes_no_sense_is_refused_with_what_to_do() {
     }
     let (_, answer) = post(&engine, ack, "").await;
     assert_eq!(answer["detail"], "the incident k3x9-1 closed at 2026-11-22T01:09:59Z: events arrive again");
+    assert!(answer["hint"].as_str().unwrap().contains("--false-alarm"), "{answer}");
     assert!(engine.operator.commands.lock().unwrap().is_empty(), "nothing that was refused got through");
+    // That it was none may be said in the morning.
+    assert_eq!(post(&engine, ack, r#"{"by":"anna","false_alarm":true}"#).await.0, 200);
+    assert_eq!(post(&engine, "/api/v1/incidents/k3x9-9/ack", r#"{"false_alarm":true}"#).await.0, 404);
 }
 
 #[tokio::test]

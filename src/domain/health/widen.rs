@@ -15,7 +15,7 @@ use crate::domain::freshness::{BoundSource, Bounds, FreshnessStatus};
 use crate::domain::ledger::{Note, NoteKind};
 use crate::domain::names::RunKey;
 use crate::domain::time::{Moment, Now};
-use crate::domain::widening::{FalseAlarm, Forget, Widening, widened};
+use crate::domain::widening::{ClosedAlarm, FalseAlarm, Forget, Widening, widened};
 use crate::limits::RUNS_MAX;
 
 impl HealthMachine {
@@ -40,9 +40,11 @@ impl HealthMachine {
         let run =
             run.ok_or_else(|| CommandError::Invalid(format!("the run {} is not known any more", alarm.run.name)))?;
         let mut widening = run.widening.take().unwrap_or_else(|| Widening::none(alarm.run.clone(), now.utc));
-        if widening.incident == alarm.incident && !run.is_alarmed() {
+        let closed = alarm.closed.as_deref();
+        let again = widening.incident == alarm.incident && (closed.is_some() || !run.is_alarmed());
+        if again || closed.is_some_and(ClosedAlarm::is_known) {
             let bounds = run.bounds;
-            run.widening = Some(widening);
+            run.widening = Some(widening).filter(|widening| widening.false_alarms > 0);
             let (stale, source) = (format_duration(bounds.stale), bounds.source.words());
             return Ok((Done { said: format!("it was counted before: stale is {stale}, {source}") }, effects));
         }
@@ -51,11 +53,14 @@ impl HealthMachine {
         widening.by.clone_from(&alarm.by);
         widening.at = now.utc;
         let before = (run.bounds.stale, run.startup);
-        let said = run.learn(&mut widening, now, &self.timers);
+        let said = match closed {
+            Some(closed) => run.learn_of_past(&mut widening, closed),
+            None => run.learn(&mut widening, now, &self.timers),
+        };
         run.widening = Some(widening.clone());
         run.set_bounds();
-        // Where nothing could be widened the alarm stands.
-        if before != (run.bounds.stale, run.startup) {
+        // Where nothing could be widened the alarm stands; and one that is over excuses none that lasts.
+        if closed.is_none() && before != (run.bounds.stale, run.startup) {
             run.excused = Some(now.moment);
         }
         run.judge_anew(now, &mut self.timers, &mut effects);
@@ -154,24 +159,36 @@ impl RunHealth {
             || checks.contains(&CheckKind::EnvFreshness) && self.unwell_envs(timers).next().is_some();
         let mut said = Vec::new();
         if missed {
-            said.push(self.learn_startup(widening, now));
+            said.push(self.learn_startup(widening, now.moment.since(self.awaited_from)));
         }
         if silent || !missed && self.alarm_gap.is_some() {
-            said.push(self.learn_stale(widening, now, timers));
+            said.push(self.learn_stale(widening, self.silence_seen(now, timers)));
         }
-        if said.is_empty() {
-            said.push("no bound on silence raised it, so none is widened".to_owned());
-        }
-        said.join("; ")
+        in_words(said)
     }
 
-    fn learn_stale(&self, widening: &mut Widening, now: Now, timers: &Timers) -> String {
+    /// The same of an incident that is closed. A bound that allows what raised it by now, as after another
+    /// false alarm of the same night, is wide enough.
+    fn learn_of_past(&self, widening: &mut Widening, closed: &ClosedAlarm) -> String {
+        let mut said = Vec::new();
+        if let Some(wait) = closed.wait {
+            let startup = (wait < self.startup).then(|| allowed_words("startup", self.startup, wait));
+            said.push(startup.unwrap_or_else(|| self.learn_startup(widening, wait)));
+        }
+        if let Some(silence) = closed.silence {
+            let stale = (silence < self.bounds.stale).then(|| allowed_words("stale", self.bounds.stale, silence));
+            said.push(stale.unwrap_or_else(|| self.learn_stale(widening, Some(silence))));
+        }
+        in_words(said)
+    }
+
+    fn learn_stale(&self, widening: &mut Widening, seen: Option<Duration>) -> String {
         let in_force = self.bounds.stale;
         if matches!(self.bounds.source, BoundSource::CommandLine | BoundSource::Expect) {
             let (bound, source) = (format_duration(in_force), self.bounds.source.words());
             return format!("stale = {bound} stays, since it was declared ({source}): declare a wider one there");
         }
-        match widened(widening.stale, in_force, self.silence_seen(now, timers)) {
+        match widened(widening.stale, in_force, seen) {
             Some(stale) => {
                 widening.stale = Some(stale);
                 widened_words("stale", in_force, stale.bound, widening.false_alarms)
@@ -180,14 +197,14 @@ impl RunHealth {
         }
     }
 
-    fn learn_startup(&self, widening: &mut Widening, now: Now) -> String {
+    fn learn_startup(&self, widening: &mut Widening, seen: Duration) -> String {
         let in_force = self.startup;
         if self.declared.startup.or(self.expect.startup).is_some() {
             let source = if self.declared.startup.is_some() { BoundSource::CommandLine } else { BoundSource::Expect };
             let (bound, source) = (format_duration(in_force), source.words());
             return format!("startup = {bound} stays, since it was declared ({source}): declare a wider one there");
         }
-        match widened(widening.startup, in_force, Some(now.moment.since(self.awaited_from))) {
+        match widened(widening.startup, in_force, Some(seen)) {
             Some(startup) => {
                 widening.startup = Some(startup);
                 widened_words("startup", in_force, startup.bound, widening.false_alarms)
@@ -219,7 +236,8 @@ impl RunHealth {
 
     /// The bounds changed: what they make well is well, and every deadline is armed anew.
     pub(super) fn judge_anew(&mut self, now: Now, timers: &mut Timers, effects: &mut HealthEffects) {
-        let mut changed = Changed { noted: true, ..Changed::default() };
+        // An attempt that is over is judged by no bound, and what it ended in has been told.
+        let mut changed = Changed { noted: self.open, ..Changed::default() };
         self.set_bounds();
         if self.is_judged() {
             self.excuse_run(now, timers, &mut changed);
@@ -294,6 +312,14 @@ impl RunHealth {
         let (bound, source) = (secs(self.bounds.stale), self.bounds.source.words());
         format!("nothing received for {}, which its bounds allow now (stale = {bound}, {source})", secs(silence))
     }
+}
+
+fn in_words(said: Vec<String>) -> String {
+    if said.is_empty() { "no bound on silence raised it, so none is widened".to_owned() } else { said.join("; ") }
+}
+
+fn allowed_words(name: &str, in_force: Duration, seen: Duration) -> String {
+    format!("{name} = {} stays: it allows the silence of {} that raised it", format_duration(in_force), secs(seen))
 }
 
 fn widened_words(name: &str, was: Duration, now: Duration, false_alarms: u32) -> String {

@@ -87,6 +87,7 @@ impl TeamReport {
                 parts.push(format!("{count} {what}"));
             }
         };
+        count(self.false_alarms, if self.false_alarms == 1 { "false alarm" } else { "false alarms" });
         count(self.flapped.len(), "flapped");
         count(self.held.len(), "held");
         count(self.undelivered.len(), "not delivered");
@@ -132,8 +133,10 @@ fn incident(one: &ReportedIncident, zone: &TimeZone) -> String {
     if one.falls > 1 {
         line.push_str(&format!(", {} falls", one.falls));
     }
-    if let Some(by) = &one.acknowledged_by {
-        line.push_str(&format!(", acknowledged by {by}"));
+    match &one.acknowledged_by {
+        Some(by) if one.false_alarm => line.push_str(&format!(", a false alarm, says {by}")),
+        Some(by) => line.push_str(&format!(", acknowledged by {by}")),
+        None => {}
     }
     line.push(')');
     line
@@ -143,7 +146,8 @@ fn cleared(one: &ReportedIncident, zone: &TimeZone) -> String {
     let at = one.closed_at.unwrap_or(one.opened_at);
     let lasted = Duration::try_from(at.duration_since(one.opened_at)).unwrap_or_default();
     let by = one.closed_by.as_deref().map(|by| format!(": {by}")).unwrap_or_default();
-    format!("{} {} after {}{by} ({})", minute(at, zone), one.run, hours(lasted.as_secs_f64()), one.id)
+    let none = if one.false_alarm { ", a false alarm" } else { "" };
+    format!("{} {} after {}{by} ({}{none})", minute(at, zone), one.run, hours(lasted.as_secs_f64()), one.id)
 }
 
 fn flapped(one: &ReportedIncident) -> String {

@@ -96,6 +96,19 @@ fn what_fired_cleared_and_is_open_is_counted_by_the_time_of_the_report() {
 }
 
 #[test]
+fn what_was_none_is_counted_once_and_named_where_it_fired_and_where_it_cleared() {
+    let mut ledger = night();
+    let said = |by: &str, at| Some(Acknowledgement { by: by.to_owned(), at, false_alarm: true });
+    (ledger.incidents[0].acknowledged, ledger.incidents[2].acknowledged) =
+        (said("ben", at(7.0 * HOUR)), said("ana", at(7.5 * HOUR)));
+    let report = report(&ledger, None);
+    assert_eq!((of(&report, "vision").false_alarms, of(&report, "rl").false_alarms), (1, 1));
+    let page = report.text(&TimeZone::UTC);
+    assert!(page.contains("1 false alarm") && page.contains(", a false alarm, says ana)"), "{page}");
+    assert!(page.contains("recovered by attempt 2 (kq3-6, a false alarm)"), "{page}");
+}
+
+#[test]
 fn an_incident_at_the_very_bounds_is_in_one_report_alone() {
     let run = key("vision", "cifar-9");
     let mut one = incident("m-1", &run, 8.0 * HOUR);

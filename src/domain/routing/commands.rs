@@ -15,6 +15,7 @@ use crate::domain::ledger::{Note, NoteKind};
 use crate::domain::names::RunKey;
 use crate::domain::silence::Silence;
 use crate::domain::time::Now;
+use crate::domain::widening::FalseAlarm;
 
 /// A silence that ended is remembered for so long.
 const SILENCE_KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -40,6 +41,32 @@ impl RoutingMachine {
             }
             Command::Silence(silence) => self.silence(*silence, now, &mut effects)?,
             Command::EndSilence { id, by } => self.end_silence(&id, &by, now, &mut effects)?,
+        };
+        Ok((Done { said }, effects))
+    }
+
+    /// An incident was none: acknowledged where it is open, and marked where it is closed.
+    ///
+    /// # Errors
+    /// There is no such incident; nothing was changed.
+    pub fn on_false_alarm(&mut self, alarm: FalseAlarm, now: Now) -> Result<(Done, RoutingEffects), CommandError> {
+        let FalseAlarm { incident: id, by, closed, .. } = alarm;
+        let mut effects = RoutingEffects::default();
+        let said = match (self.run_of(&id), closed) {
+            (Ok(run), _) => {
+                self.acknowledge(&run, Acknowledgement { by, at: now.utc, false_alarm: true }, now, &mut effects)
+            }
+            (Err(_), Some(closed)) if closed.is_known() => format!("{id} is known as a false alarm"),
+            (Err(_), Some(closed)) => {
+                let mut incident = closed.incident;
+                let said = format!("a false alarm, says {by}");
+                effects.notes.push(note(&incident, NoteKind::Acknowledged, now.utc, format!("{said}, after its end")));
+                incident.acknowledged = Some(Acknowledgement { by, at: now.utc, false_alarm: true });
+                incident.changed_at = now.utc;
+                effects.incidents.push(incident);
+                format!("{id} was {said}")
+            }
+            (Err(unknown), None) => return Err(unknown),
         };
         Ok((Done { said }, effects))
     }

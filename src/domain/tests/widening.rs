@@ -19,7 +19,7 @@ impl Night {
     fn false_alarm(&mut self, ms: i64, run: &str) -> Result<Learned, CommandError> {
         self.until(ms);
         let key = RunKey { team: "default".into(), name: run.into() };
-        let alarm = FalseAlarm { run: key, incident: "k3f9xa-1".to_owned(), by: "anna".to_owned() };
+        let alarm = FalseAlarm { run: key, incident: "k3f9xa-1".to_owned(), by: "anna".to_owned(), closed: None };
         let (done, mut effects) = self.health.widen(alarm, self.now())?;
         let kept = std::mem::take(&mut effects.widened).into_iter().filter_map(|(_, widening)| widening).collect();
         let notes = std::mem::take(&mut effects.notes);
