@@ -75,7 +75,7 @@ pub fn config_refused(why: &str) {
 
 /// A setting changed that holds from the next start on.
 pub fn config_needs_restart(keys: &str) {
-    tracing::warn!(keys, "these settings of [engine] hold from the next start on");
+    tracing::warn!(keys, "these settings of [engine] were changed, and hold from the next start on");
 }
 
 /// A team file is broken.
@@ -131,6 +131,11 @@ pub fn not_signed_off() {
 /// The service manager could not be told.
 pub fn service_manager_deaf(reason: &str) {
     tracing::debug!(reason, "the service manager cannot be told");
+}
+
+/// The URL of pings that a reload asks for is not to be had: they go on as they did.
+pub fn ping_kept(reason: &str) {
+    tracing::error!(reason, "the new ping_url is not to be had: pings go where they went before");
 }
 
 /// A service outside was to hear that we live, and did not. Said once until it hears again.

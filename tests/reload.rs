@@ -3,9 +3,14 @@
 use std::fs;
 use std::path::PathBuf;
 
+use jiff::tz::TimeZone;
+use runwatch::app::{Change, Engine as Carried};
+use runwatch::domain::canary::Daily;
+use runwatch_plugin::{Kind, RunState};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
+use crate::engine::{World, night, pass};
 use crate::support::{Engine, GENEROUS, Home, Recorder, eventually};
 
 /// An engine, its configuration, and a sink that records.
@@ -274,4 +279,63 @@ fn a_change_that_is_still_being_written_is_waited_for() {
     fs::rename(&next, site.file()).unwrap();
     wait("the change", || setting(&engine, "teams.default.freshness.stale") == "2h");
     assert_eq!(site.said("broken").len(), 0);
+}
+
+#[test]
+fn how_runwatch_itself_is_watched_changes_with_a_reload() {
+    let site = Site::new();
+    let pings = Recorder::start();
+    let came = |path: &str| pings.requests().iter().any(|ping| ping.path.ends_with(path));
+    let text = |own: &str| format!("[self]\n{own}\n{}[teams.default]\n", site.sink("hook"));
+    let engine = site.start(&text(""));
+    assert_eq!((setting(&engine, "self.ping_url"), setting(&engine, "self.canary")), ("none".into(), "off".into()));
+    site.write(&text(&format!("ping_url = \"{}/ping/hush-1\"\ncanary = \"07:30\"", pings.url())));
+    let (code, said, _) = site.check(&["--diff", "--url", &format!("http://{}", engine.address())]);
+    assert!(code == 0 && said.contains("~ self.canary: off → at 07:30 UTC"), "{said}");
+    assert!(said.contains("~ self.ping_url: none → a URL in the file") && !said.contains("hush"), "{said}");
+    assert!(!said.contains("from the next start on"), "{said}");
+    hang_up(&engine);
+    wait("a ping", || came("/ping/hush-1"));
+    assert_eq!(setting(&engine, "self.canary"), "at 07:30 UTC");
+    // Another URL is pinged at once, however long the interval was.
+    let kept = site.home.path().join("url");
+    fs::write(&kept, format!("{}/ping/hush-2", pings.url())).unwrap();
+    let from_file = |interval: &str| text(&format!("ping_url = {{ file = {kept:?} }}\nping_interval = \"{interval}\""));
+    site.write(&from_file("5s"));
+    hang_up(&engine);
+    wait("a ping elsewhere", || came("/ping/hush-2"));
+    // One that is not to be had changes nothing, and is said.
+    fs::remove_file(&kept).unwrap();
+    site.write(&from_file("10m"));
+    hang_up(&engine);
+    wait("it to be said", || engine.log().contains("the new ping_url is not to be had"));
+    wait("what is in force to be shown", || setting(&engine, "self.canary") == "off");
+    assert_eq!(setting(&engine, "self.ping_interval"), "5s");
+    let before = pings.requests().len();
+    wait("pings to go on", || pings.requests().len() > before);
+    assert!(!engine.log().contains("hush"), "{}", engine.log());
+    assert!(engine.stop().success());
+}
+
+#[test]
+fn a_daily_test_that_a_reload_asks_for_comes_at_its_time() {
+    night(|| async {
+        let world = World::new();
+        let mut engine = Carried::start(world.parts.clone()).await.unwrap();
+        // The epoch of virtual time is 2026-09-21T14:13:20Z.
+        let canary = Some(Daily { time: jiff::civil::time(7, 30, 0, 0), zone: TimeZone::UTC });
+        let (done, is_done) = tokio::sync::oneshot::channel();
+        let (teams, sinks) = (world.parts.teams.clone(), world.parts.sinks.clone());
+        let reloader = engine.reloader();
+        let reload = async {
+            reloader.reload(Change { teams, sinks, changed: Vec::new(), canary, done }).await;
+            is_done.await.unwrap();
+        };
+        engine.run(reload).await;
+        engine.run(pass(17 * 3600 * 1_000)).await;
+        assert_eq!(world.pager.told(), []);
+        engine.run(pass(3600 * 1_000)).await;
+        assert_eq!(world.pager.told(), [(Kind::Test, RunState::Running)]);
+        engine.stop().await;
+    });
 }

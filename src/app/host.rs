@@ -10,22 +10,20 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::ping::Pinger;
+use super::opened::{open_journal, open_sink};
+use super::ping::{PingPlan, Pings};
 use super::service::ServiceManager;
 use super::watch_self::{self, Listeners};
-use super::worded::WordedSink;
 use super::{Change, Door, Engine, OwnPlan, Parts, Reloader};
 use crate::actors::sink_runner::SinkPlace;
 use crate::api::{ApiConfig, ApiError, ApiServer, EngineInfo};
 use crate::clock::Clock;
-use crate::config::{Config, SelfConfig, SinkConfig};
+use crate::config::{Config, SinkConfig};
 use crate::domain::health::HostIdentity;
 use crate::domain::notice::ConfigNotice;
-use crate::domain::template::TemplateBook;
-use crate::journal::{MemoryJournal, SqliteJournal};
 use crate::ports::{ConfigView, Journal, JournalError};
 use crate::probes::{Host as Machine, SystemProbe};
 use crate::sources::socket::{HelloInfo, SocketError, SocketServer};
@@ -75,6 +73,8 @@ pub struct Host {
     api: Option<SocketAddr>,
     socket: Option<PathBuf>,
     reloader: Reloader,
+    /// Where pings go from here on; of a server alone.
+    pings: Option<watch::Sender<Option<PingPlan>>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -93,6 +93,7 @@ struct Ready {
     door: Arc<Door>,
     journal: Arc<dyn Journal>,
     reloader: Reloader,
+    pings: Option<watch::Sender<Option<PingPlan>>>,
     api: Option<SocketAddr>,
 }
 
@@ -111,8 +112,9 @@ impl Host {
             .map_err(|error| HostError::new(format!("cannot start the engine's thread: {error}")))?;
         let gone = || Err(HostError::new("the engine's thread ended before it was ready".to_owned()));
         match readiness.recv().unwrap_or_else(|_| gone()) {
-            Ok(Ready { door, journal, reloader, api }) => {
-                Ok(Host { door, journal, clock, reloader, api, socket, stop: Some(stop), thread: Some(thread) })
+            Ok(Ready { door, journal, reloader, pings, api }) => {
+                let (stop, thread) = (Some(stop), Some(thread));
+                Ok(Host { door, journal, clock, reloader, pings, api, socket, stop, thread })
             }
             Err(error) => Err(error),
         }
@@ -133,16 +135,28 @@ impl Host {
         self.socket.clone()
     }
 
-    /// Goes on with the teams and the sinks of another configuration, each sink opened anew; resolves when
-    /// that is in force.
-    pub async fn reload(&self, config: &Config) {
+    /// Goes on with the teams and the sinks of another configuration, each sink opened anew, and with its
+    /// `[self]`; resolves when that is in force.
+    ///
+    /// # Errors
+    /// Its `ping_url` cannot be had, for this reason: pings go where they went. All else is in force.
+    pub async fn reload(&self, config: &Config) -> Result<(), String> {
         let open = |sink: &SinkConfig| open_sink(sink, config, &self.journal, self.clock);
         let sinks: Vec<SinkPlace> = config.sinks.values().map(open).collect();
         let (done, is_done) = oneshot::channel();
         let changed = sinks.iter().map(|sink| sink.key.clone()).collect();
-        self.reloader.reload(Change { teams: config.teams.clone().into(), sinks, changed, done }).await;
+        let canary = config.own.canary.clone().filter(|_| self.pings.is_some());
+        self.reloader.reload(Change { teams: config.teams.clone().into(), sinks, changed, canary, done }).await;
         // An engine that is stopping answers nothing.
         is_done.await.unwrap_or_default();
+        let Some(pings) = &self.pings else { return Ok(()) };
+        let plan = PingPlan::of(&config.own)?;
+        pings.send_if_modified(|known| {
+            let changed = *known != plan;
+            *known = plan;
+            changed
+        });
+        Ok(())
     }
 
     /// Has the teams told of what became of the configuration.
@@ -267,11 +281,18 @@ impl Hosted {
             None => None,
         };
         let manager = plan.watched.as_ref().and_then(|watched| watched.manager.clone());
-        let self_watch = plan.watched.map(|watched| {
-            let listeners = Listeners { manager: watched.manager, pinger: pinger(&plan.config.own, io) };
-            actix_rt::spawn(watch_self::run(door.clone(), clock, listeners))
-        });
-        let ready = Ready { door, journal, reloader: engine.reloader(), api: api.as_ref().map(ApiServer::addr) };
+        let (self_watch, pings) = plan
+            .watched
+            .map(|watched| {
+                // Where its URL is not to be had, that is said, and the engine goes on.
+                let plan = PingPlan::of(&plan.config.own).map_err(|reason| telemetry::ping_disabled(&reason));
+                let (sender, plan) = watch::channel(plan.unwrap_or_default());
+                let listeners = Listeners { manager: watched.manager, pings: Pings::new(plan, io.handle().clone()) };
+                (actix_rt::spawn(watch_self::run(door.clone(), clock, listeners)), sender)
+            })
+            .unzip();
+        let api_at = api.as_ref().map(ApiServer::addr);
+        let ready = Ready { door, journal, reloader: engine.reloader(), pings, api: api_at };
         Ok((Hosted { engine, api, stop_sources, socket, manager, self_watch }, ready))
     }
 
@@ -303,47 +324,6 @@ impl Hosted {
     }
 }
 
-/// The journal, and where a damaged one was moved to.
-fn open_journal(place: &JournalPlace) -> Result<(Arc<dyn Journal>, Option<String>), HostError> {
-    match place {
-        JournalPlace::Memory => Ok((Arc::new(MemoryJournal::new()), None)),
-        JournalPlace::Disk(state_dir) => {
-            let opened = SqliteJournal::open(state_dir).map_err(HostError::of_journal)?;
-            let set_aside = opened.set_aside.map(|path| path.display().to_string());
-            if let Some(path) = &set_aside {
-                telemetry::journal_set_aside(path);
-            }
-            Ok((Arc::new(opened.journal), set_aside))
-        }
-    }
-}
-
-/// Opens what pings the outside. Where its URL is not to be had, that is said, and the engine goes on.
-fn pinger(own: &SelfConfig, io: &Runtime) -> Option<Pinger> {
-    let url = own.ping_url.as_ref()?.resolve().map_err(|error| error.reason);
-    let pinger = url.and_then(|url| Pinger::new(url, own.ping_interval, io.handle().clone()));
-    pinger.map_err(|reason| telemetry::ping_disabled(&reason)).ok()
-}
-
-/// Opens a sink, behind the templates of those it tells; one that cannot be opened is disabled, loudly,
-/// and the engine goes on.
-fn open_sink(config: &SinkConfig, all: &Config, journal: &Arc<dyn Journal>, clock: Clock) -> SinkPlace {
-    let sink = config.plan.open().map_err(|error| {
-        telemetry::sink_disabled(&config.key, &error.reason);
-        error.reason
-    });
-    let book = TemplateBook::new(config.templates.clone(), &all.teams);
-    let sink = sink.map(|sink| WordedSink::over(sink, config.key.clone(), book, journal.clone(), clock));
-    SinkPlace {
-        key: config.key.clone(),
-        kind: config.kind.name,
-        sink,
-        timeout: config.timeout,
-        policy: config.pace.into(),
-        fallback: config.fallback.clone(),
-    }
-}
-
 impl HostError {
     /// Whether another engine has the state directory.
     pub fn is_in_use(&self) -> bool {
@@ -359,7 +339,7 @@ impl HostError {
         HostError { message, hint: None, in_use: false }
     }
 
-    fn of_journal(error: JournalError) -> HostError {
+    pub(super) fn of_journal(error: JournalError) -> HostError {
         HostError {
             hint: error.hint(),
             in_use: matches!(error, JournalError::InUse { .. }),

@@ -8,6 +8,7 @@ mod backlog;
 mod door;
 mod graph;
 mod host;
+mod opened;
 mod own;
 mod ping;
 mod reload;

@@ -11,15 +11,72 @@ use reqwest::{Client, Url};
 use runwatch_plugin::SinkError;
 use runwatch_plugin::http::{self, Answer, Secrets};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::config::SelfConfig;
 use crate::domain::time::Moment;
 use crate::limits::PING_TIMEOUT;
 use crate::ports::NotReady;
 use crate::telemetry;
 
-/// Sends pings.
-pub(super) struct Pinger {
+/// Where pings go, and how often.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct PingPlan {
+    url: Url,
+    interval: Duration,
+}
+
+impl PingPlan {
+    /// What `[self]` asks for; `None` where it asks for no pings.
+    ///
+    /// # Errors
+    /// Its URL is not to be had; the text of it is left out.
+    pub(super) fn of(own: &SelfConfig) -> Result<Option<PingPlan>, String> {
+        let Some(source) = &own.ping_url else { return Ok(None) };
+        let url = source.resolve().map_err(|error| error.reason)?;
+        Ok(Some(PingPlan { url, interval: own.ping_interval }))
+    }
+}
+
+/// Sends pings as the configuration that is in force has it.
+pub(super) struct Pings {
+    plan: watch::Receiver<Option<PingPlan>>,
+    io: Handle,
+    pinger: Option<Pinger>,
+}
+
+impl Pings {
+    /// Pings by `plan`, whatever it becomes.
+    pub(super) fn new(plan: watch::Receiver<Option<PingPlan>>, io: Handle) -> Pings {
+        let mut pings = Pings { plan, io, pinger: None };
+        pings.refit();
+        pings
+    }
+
+    /// Sends what is due. When the next one is.
+    pub(super) fn go_on(&mut self, trouble: Option<&NotReady>, now: Moment) -> Option<Duration> {
+        self.pinger.as_mut().map(|pinger| pinger.go_on(trouble, now))
+    }
+
+    /// Resolves when the plan has become another, and is followed.
+    pub(super) async fn changed(&mut self) {
+        if self.plan.changed().await.is_err() {
+            // Who had it changed is gone: it stays as it is.
+            return std::future::pending().await;
+        }
+        self.refit();
+    }
+
+    fn refit(&mut self) {
+        let plan = self.plan.borrow_and_update().clone();
+        let pinger = plan.map(|plan| Pinger::new(plan.url, plan.interval, self.io.clone())).transpose();
+        self.pinger = pinger.map_err(|reason| telemetry::ping_disabled(&reason)).unwrap_or_default();
+    }
+}
+
+/// Sends pings to one place.
+struct Pinger {
     to: Arc<Target>,
     io: Handle,
     interval: Duration,
@@ -43,7 +100,7 @@ impl Pinger {
     ///
     /// # Errors
     /// There can be no HTTP client.
-    pub(super) fn new(url: Url, interval: Duration, io: Handle) -> Result<Pinger, String> {
+    fn new(url: Url, interval: Duration, io: Handle) -> Result<Pinger, String> {
         let client = http::client(PING_TIMEOUT)?;
         let (secrets, fail_url) = (Secrets::of_url(&url), fail_url(&url));
         let to = Arc::new(Target { client, url, fail_url, secrets, failing: AtomicBool::new(false) });
@@ -52,7 +109,7 @@ impl Pinger {
 
     /// Sends what is due: a ping while the engine is well; where it is not, its reason to a service
     /// that has a place for it, and nothing to any other. When the next one is due.
-    pub(super) fn go_on(&mut self, trouble: Option<&NotReady>, now: Moment) -> Duration {
+    fn go_on(&mut self, trouble: Option<&NotReady>, now: Moment) -> Duration {
         // A stop that was asked for is no trouble, and no life either.
         if trouble == Some(&NotReady::Stopping) {
             return self.interval;

@@ -18,6 +18,7 @@ use crate::actors::ingestor::Ingestor;
 use crate::actors::outlet::Outlet;
 use crate::actors::reporter::Reporter;
 use crate::actors::router::Router;
+use crate::domain::canary::Daily;
 use crate::domain::notice::ConfigNotice;
 use crate::domain::team::{SinkKey, Team};
 use crate::messages::{BoundsChanged, ConfigNoticed, Drain, Orphaned, Refit, RoutesChanged, TeamsChanged};
@@ -45,6 +46,8 @@ pub struct Change {
     pub sinks: Vec<SinkPlace>,
     /// Which of them have other settings than before, or are new.
     pub changed: Vec<SinkKey>,
+    /// When every sink is tested; `None` never.
+    pub canary: Option<Daily>,
     /// Told when all of it is in force.
     pub done: oneshot::Sender<()>,
 }
@@ -121,7 +124,7 @@ impl Engine {
             .map(|old| old.key.clone())
             .collect();
         // Whatever is built anew from here on is built of these.
-        (self.parts.teams, self.parts.sinks) = (change.teams, change.sinks);
+        (self.parts.teams, self.parts.sinks, self.parts.own.canary) = (change.teams, change.sinks, change.canary);
         for key in &change.changed {
             self.graph.fit(&self.parts, key).await;
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Door;
-use super::ping::Pinger;
+use super::ping::Pings;
 use super::service::ServiceManager;
 use crate::clock::Clock;
 use crate::domain::status::StatusView;
@@ -23,7 +23,7 @@ pub(super) struct Listeners {
     /// The service manager, where there is one.
     pub(super) manager: Option<Arc<ServiceManager>>,
     /// A service outside that misses us when we are silent.
-    pub(super) pinger: Option<Pinger>,
+    pub(super) pings: Pings,
 }
 
 /// What the last looks found.
@@ -52,7 +52,7 @@ impl Finding {
 
 /// Looks, and tells, for as long as it is polled.
 pub(super) async fn run(door: Arc<Door>, clock: Clock, listeners: Listeners) {
-    let Listeners { manager, mut pinger } = listeners;
+    let Listeners { manager, mut pings } = listeners;
     let watchdog = manager.as_ref().and_then(|manager| manager.watchdog());
     // Half of the watchdog's time, as its manual asks for.
     let interval = watchdog.map_or(STATUS_INTERVAL, |period| (period / 2).min(STATUS_INTERVAL));
@@ -72,9 +72,12 @@ pub(super) async fn run(door: Arc<Door>, clock: Clock, listeners: Listeners) {
                 last_line = line;
             }
         }
-        let ping_in = pinger.as_mut().map(|pinger| pinger.go_on(trouble.as_ref(), now));
+        let ping_in = pings.go_on(trouble.as_ref(), now);
         let pause = if trouble.is_some() { interval.min(LOOK_AGAIN) } else { interval };
-        tokio::time::sleep(ping_in.map_or(pause, |ping_in| pause.min(ping_in))).await;
+        tokio::select! {
+            () = tokio::time::sleep(ping_in.map_or(pause, |ping_in| pause.min(ping_in))) => {}
+            () = pings.changed() => {}
+        }
     }
 }
 

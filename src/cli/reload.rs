@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::app::Host;
 use crate::app::service::ServiceManager;
 use crate::clock::Clock;
-use crate::config::{self, Config, Environment, Problems, Quarantined, Stamp};
+use crate::config::{self, Config, Environment, Problems, Quarantined, SelfConfig, Stamp};
 use crate::domain::names::Name;
 use crate::domain::notice::ConfigNotice;
 use crate::plugins::sink_types;
@@ -89,7 +89,11 @@ impl Served {
         let is_known = |one: &&Quarantined| known.iter().any(|two| (&one.file, &one.error) == (&two.file, &two.error));
         let fresh: Vec<ConfigNotice> =
             config.quarantined.iter().filter(|one| !is_known(one)).map(quarantined).collect();
-        host.reload(&config).await;
+        if let Err(reason) = host.reload(&config).await {
+            telemetry::ping_kept(&reason);
+            // What is shown is what is in force, and what is written is tried again by the next reload.
+            config.own = SelfConfig { canary: config.own.canary.take(), ..self.in_force.own.clone() };
+        }
         let changes = config::differences(&old, &config::settings(&config)).len();
         telemetry::config_reloaded(changes, config.quarantined.len());
         self.in_force = config;

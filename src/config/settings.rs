@@ -2,14 +2,20 @@
 //! and the API shows.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use globset::GlobMatcher;
+use jiff::civil::Weekday;
+use jiff::tz::TimeZone;
 use runwatch_plugin::format_duration;
 
 use super::rate::words;
-use super::{Config, SinkConfig};
+use super::{Config, SelfConfig, SinkConfig};
 use crate::domain::calendar::Window;
+use crate::domain::evidence::EvidenceKept;
+use crate::domain::report_schedule::ReportPlan;
 use crate::domain::team::{Maintenance, NotifyRule, RunMatcher, SinkKey, Team};
+use crate::domain::template::{Field, MessageTemplates};
 
 /// Settings by their path: `teams.vision.freshness.stale` is `10m`.
 pub type Settings = BTreeMap<String, String>;
@@ -24,6 +30,7 @@ pub fn settings(config: &Config) -> Settings {
     engine_line("socket", engine.socket.display().to_string());
     engine_line("state_dir", engine.state_dir.display().to_string());
     engine_line("external_url", engine.external_url.clone().unwrap_or_else(|| "none".to_owned()));
+    add_own(&config.own, &mut lines);
     for (place, team) in config.teams.iter().enumerate() {
         add_team(team, place, &mut lines);
     }
@@ -60,12 +67,52 @@ pub fn needs_restart(from: &Config, to: &Config) -> Vec<&'static str> {
     changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
 }
 
+fn add_own(own: &SelfConfig, lines: &mut Settings) {
+    let mut line = |key: &str, value: String| drop(lines.insert(format!("self.{key}"), value));
+    let url = own.ping_url.as_ref().map(|url| {
+        let mut hasher = DefaultHasher::new();
+        url.hash(&mut hasher);
+        format!("{}, settings {:04x}", url.describe(), mark(hasher.finish()))
+    });
+    line("ping_url", url.unwrap_or_else(|| "none".to_owned()));
+    line("ping_interval", format_duration(own.ping_interval));
+    let canary = own.canary.as_ref();
+    let canary = canary.map(|daily| format!("at {} {}", daily.time.strftime("%H:%M"), zone(&daily.zone)));
+    line("canary", canary.unwrap_or_else(|| "off".to_owned()));
+}
+
+fn zone(zone: &TimeZone) -> String {
+    zone.iana_name().unwrap_or("UTC").to_owned()
+}
+
+/// Enough of a fingerprint to see that something changed, too little to find out what it is.
+fn mark(fingerprint: u64) -> u64 {
+    fingerprint & 0xffff
+}
+
+fn add_templates(of: &str, templates: &MessageTemplates, lines: &mut Settings) {
+    for field in Field::ALL {
+        if let Some(template) = templates.get(field) {
+            lines.insert(format!("{of}.templates.{}", field.as_str()), format!("{:?}", template.source()));
+        }
+    }
+}
+
+fn report(plan: &ReportPlan) -> String {
+    let time = plan.at.strftime("%H:%M");
+    format!("{} at {time} to {}", joined(plan.days.iter().map(|day| short(*day))), sinks(&plan.sinks))
+}
+
+fn short(day: Weekday) -> String {
+    format!("{day:?}").to_lowercase().chars().take(3).collect()
+}
+
 fn add_team(team: &Team, place: usize, lines: &mut Settings) {
     let mut line = |key: &str, value: String| drop(lines.insert(format!("teams.{}.{key}", team.name), value));
     line("place", (place + 1).to_string());
     line("match", matchers(&team.matchers, "nothing"));
     line("follow", matchers(&team.follow, "nothing"));
-    line("timezone", team.timezone.iana_name().unwrap_or("UTC").to_owned());
+    line("timezone", zone(&team.timezone));
     line("freshness.slow", format_duration(team.bounds.slow));
     line("freshness.stale", format_duration(team.bounds.stale));
     line("freshness.disconnected", format_duration(team.bounds.disconnected));
@@ -90,17 +137,23 @@ fn add_team(team: &Team, place: usize, lines: &mut Settings) {
     for (index, planned) in team.maintenance.iter().enumerate() {
         line(&format!("maintenance[{index}]"), maintenance(planned));
     }
+    line("report", team.report.as_ref().map_or_else(|| "none".to_owned(), report));
+    let EvidenceKept { log, stack, last_event, arguments } = team.evidence;
+    for (key, is_told) in [("log", log), ("stack", stack), ("last_event", last_event), ("arguments", arguments)] {
+        line(&format!("evidence.{key}"), is_told.to_string());
+    }
+    add_templates(&format!("teams.{}", team.name), &team.templates, lines);
 }
 
 fn add_sink(sink: &SinkConfig, lines: &mut Settings) {
     let fallback = sink.fallback.as_ref().map(|fallback| format!(", else {fallback}")).unwrap_or_default();
-    // Enough of the fingerprint to see that something changed, too little to find out what it is.
-    let mark = sink.fingerprint & 0xffff;
+    let mark = mark(sink.fingerprint);
     let timeout = format_duration(sink.timeout);
     lines.insert(
         format!("sinks.{}", sink.key),
         format!("{}, {timeout}, {}{fallback}, settings {mark:04x}", sink.kind.name, words(sink.pace)),
     );
+    add_templates(&format!("sinks.{}", sink.key), &sink.templates, lines);
 }
 
 fn notify(rule: &NotifyRule) -> String {
@@ -137,8 +190,8 @@ fn window(window: &Window) -> String {
     match window {
         Window::Once { from, to } => format!("from {from} to {to}"),
         Window::Weekly { days, from, to } => {
-            let days = days.iter().map(|day| format!("{day:?}").to_lowercase().chars().take(3).collect::<String>());
-            format!("{} {} to {}", joined(days), from.strftime("%H:%M"), to.strftime("%H:%M"))
+            let days = joined(days.iter().map(|day| short(*day)));
+            format!("{days} {} to {}", from.strftime("%H:%M"), to.strftime("%H:%M"))
         }
     }
 }
@@ -185,6 +238,39 @@ mod tests {
         let text: Vec<String> = lines.iter().map(|(path, value)| masked(&format!("{path}: {value}"))).collect();
         insta::assert_snapshot!(text.join("\n"));
         assert!(!format!("{:?}", of(HOOK)).contains("hush"));
+    }
+
+    #[test]
+    fn what_runwatch_says_of_itself_and_in_whose_words_has_lines_too() {
+        let text = |url: &str| {
+            format!(
+                "[self]\nping_url = {url}\nping_interval = \"30s\"\ncanary = \"07:30\"\ntimezone = \"Europe/Berlin\"\n\
+                 {HOOK}templates.summary = \"{{{{ run.id }}}} says\\n\\\"no\\\"\"\n\
+                 [teams.default]\nevidence.stack = false\ntemplates.next = \"ask {{{{ run.id }}}}\"\n\
+                 report = {{ at = \"08:00\", days = \"mon-fri\", sinks = [\"hook\"] }}\n"
+            )
+        };
+        let lines = of(&text("\"https://hc-ping.com/hush\""));
+        let shown = |path: &str| lines[path].split(", settings ").next().unwrap_or_default().to_owned();
+        for (path, value) in [
+            ("self.ping_url", "a URL in the file"),
+            ("self.ping_interval", "30s"),
+            ("self.canary", "at 07:30 Europe/Berlin"),
+            ("sinks.hook.templates.summary", r#""{{ run.id }} says\n\"no\"""#),
+            ("teams.default.templates.next", r#""ask {{ run.id }}""#),
+            ("teams.default.evidence.stack", "false"),
+            ("teams.default.evidence.log", "true"),
+            ("teams.default.report", "mon tue wed thu fri at 08:00 to hook"),
+        ] {
+            assert_eq!(shown(path), value, "{path}");
+        }
+        assert!(!format!("{lines:?}").contains("hush"), "{lines:?}");
+        // Another secret is seen, and not shown.
+        let other = differences(&lines, &of(&text("\"https://hc-ping.com/hash\"")));
+        assert!(other.len() == 1 && other[0].starts_with("~ self.ping_url: a URL in the file, settings "), "{other:?}");
+        let kept = of(&text("{ env = \"PING_URL\" }"));
+        assert!(kept["self.ping_url"].starts_with("environment variable PING_URL, settings "), "{kept:?}");
+        assert_eq!(of("")["self.canary"], "off");
     }
 
     #[test]

@@ -114,6 +114,11 @@ impl Template {
         }
     }
 
+    /// As it is written.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// What it makes of a notification; never empty.
     ///
     /// # Errors

@@ -213,10 +213,15 @@ fn started_at(text: &str, secret: &str) -> Option<usize> {
 
 /// A URL that may be a secret. In TOML it is written like any secret; one that stands in the file
 /// itself is checked there, so that the mistake is shown where it was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UrlSource(SecretSource);
 
 impl UrlSource {
+    /// Where the URL is kept; never the URL itself.
+    pub fn describe(&self) -> String {
+        if self.0.is_plain() { "a URL in the file".to_owned() } else { format!("{:?}", self.0) }
+    }
+
     /// Fetches the URL from where it is kept.
     ///
     /// # Errors

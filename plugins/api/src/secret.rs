@@ -10,7 +10,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 /// Where a secret comes from. In TOML: a plain string, `{ env = "NAME" }`, `{ file = "PATH" }` or
 /// `{ command = ["pass", "show", "slack"] }`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum SecretSource {
     /// The secret itself, as typed.
     Plain(String),
