@@ -14,6 +14,11 @@ pub fn sink_disabled(sink: &str, reason: &str) {
     tracing::error!(sink, reason, "sink is disabled");
 }
 
+/// A sink cannot be opened with the settings that a reload asks for: it goes on with those before.
+pub fn sink_kept(sink: &str, reason: &str) {
+    tracing::error!(sink, reason, "sink cannot be opened: it goes on with its last good settings");
+}
+
 /// A delivery was not taken, and will be tried again.
 pub fn delivery_retried(sink: &str, delivery: &str, attempt: u32, reason: &str) {
     tracing::warn!(sink, delivery, attempt, reason, "delivery failed, will be tried again");

@@ -339,3 +339,44 @@ fn a_daily_test_that_a_reload_asks_for_comes_at_its_time() {
         engine.stop().await;
     });
 }
+
+#[test]
+fn a_sink_whose_secret_is_gone_goes_on_with_its_last_good_settings_and_says_so_once() {
+    let site = Site::new();
+    let secret = site.home.path().join("pager-url");
+    let pager = format!("[sinks.pager]\ntype = \"webhook\"\nurl = {{ file = {secret:?} }}\n");
+    let text = |more: &str| format!("[freshness]\nstale = \"1s\"\n{}{pager}{more}[teams.default]\n", site.sink("hook"));
+    fs::write(&secret, format!("{}/pager", site.recorder.url())).unwrap();
+    let engine = site.start(&text(""));
+    let before = setting(&engine, "sinks.pager");
+    fs::remove_file(&secret).unwrap();
+    site.write(&text("timeout = \"3s\"\n"));
+    let (_, said, _) = site.check(&["--diff", "--url", &format!("http://{}", engine.address())]);
+    assert!(said.contains("sink pager would go on with its last good settings: cannot read "), "{said}");
+    hang_up(&engine);
+    wait("it to be told", || !site.said("sink pager cannot be opened as it is configured now").is_empty());
+    let told = &site.said("sink pager cannot be opened")[0];
+    assert!(told["reason"].as_str().unwrap().starts_with("cannot read ") && told["team"] == "default", "{told}");
+    assert_eq!(config(&engine)["not_opened"][0]["what"], "sink pager");
+    assert_eq!(setting(&engine, "sinks.pager"), before, "what is in force is shown");
+    assert!(engine.log().contains("it goes on with its last good settings"), "{}", engine.log());
+    let url = format!("http://{}", engine.address());
+    let status = site.home.runwatch(["status", "--url", &url]).output().unwrap();
+    let err = String::from_utf8_lossy(&status.stderr);
+    assert!(err.contains("sink pager goes on with its last good settings: cannot read "), "{err}");
+    // It pages, and what is read again is as it was told.
+    hang_up(&engine);
+    event(&engine, "ppo");
+    wait("the pager to be used", || site.told("pager", "ppo").contains(&"firing".to_owned()));
+    let to_pager = || site.said("sink pager cannot be opened").len();
+    assert_eq!(to_pager(), 2, "once through each sink of the team");
+    // A secret that is back is used.
+    fs::write(&secret, format!("{}/again", site.recorder.url())).unwrap();
+    hang_up(&engine);
+    wait("it to be mended", || config(&engine)["not_opened"].as_array().is_some_and(Vec::is_empty));
+    assert!(setting(&engine, "sinks.pager").contains(", 3s,"), "{}", setting(&engine, "sinks.pager"));
+    event(&engine, "ppo");
+    wait("the end to be told", || site.told("again", "ppo").contains(&"resolved".to_owned()));
+    assert_eq!(to_pager(), 2);
+    assert!(engine.stop().success());
+}

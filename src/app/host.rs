@@ -13,18 +13,17 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::opened::{open_journal, open_sink};
+use super::opened::{NotOpened, Shelf, open_journal};
 use super::ping::{PingPlan, Pings};
 use super::service::ServiceManager;
 use super::watch_self::{self, Listeners};
 use super::{Change, Door, Engine, OwnPlan, Parts, Reloader};
-use crate::actors::sink_runner::SinkPlace;
 use crate::api::{ApiConfig, ApiError, ApiServer, EngineInfo};
 use crate::clock::Clock;
-use crate::config::{Config, SinkConfig};
+use crate::config::Config;
 use crate::domain::health::HostIdentity;
 use crate::domain::notice::ConfigNotice;
-use crate::ports::{ConfigView, Journal, JournalError};
+use crate::ports::{ConfigView, JournalError};
 use crate::probes::{Host as Machine, SystemProbe};
 use crate::sources::socket::{HelloInfo, SocketError, SocketServer};
 use crate::telemetry;
@@ -68,8 +67,7 @@ pub enum JournalPlace {
 /// A hosted engine.
 pub struct Host {
     door: Arc<Door>,
-    journal: Arc<dyn Journal>,
-    clock: Clock,
+    shelf: Shelf,
     api: Option<SocketAddr>,
     socket: Option<PathBuf>,
     reloader: Reloader,
@@ -91,7 +89,7 @@ pub struct HostError {
 /// What the engine's thread says when it is ready.
 struct Ready {
     door: Arc<Door>,
-    journal: Arc<dyn Journal>,
+    shelf: Shelf,
     reloader: Reloader,
     pings: Option<watch::Sender<Option<PingPlan>>>,
     api: Option<SocketAddr>,
@@ -112,9 +110,9 @@ impl Host {
             .map_err(|error| HostError::new(format!("cannot start the engine's thread: {error}")))?;
         let gone = || Err(HostError::new("the engine's thread ended before it was ready".to_owned()));
         match readiness.recv().unwrap_or_else(|_| gone()) {
-            Ok(Ready { door, journal, reloader, pings, api }) => {
+            Ok(Ready { door, shelf, reloader, pings, api }) => {
                 let (stop, thread) = (Some(stop), Some(thread));
-                Ok(Host { door, journal, clock, reloader, pings, api, socket, stop, thread })
+                Ok(Host { door, shelf, reloader, pings, api, socket, stop, thread })
             }
             Err(error) => Err(error),
         }
@@ -136,27 +134,24 @@ impl Host {
     }
 
     /// Goes on with the teams and the sinks of another configuration, each sink opened anew, and with its
-    /// `[self]`; resolves when that is in force.
-    ///
-    /// # Errors
-    /// Its `ping_url` cannot be had, for this reason: pings go where they went. All else is in force.
-    pub async fn reload(&self, config: &Config) -> Result<(), String> {
-        let open = |sink: &SinkConfig| open_sink(sink, config, &self.journal, self.clock);
-        let sinks: Vec<SinkPlace> = config.sinks.values().map(open).collect();
+    /// `[self]`; resolves when that is in force. What of it could not be opened goes on as it was.
+    pub async fn reload(&self, config: &Config) -> Vec<NotOpened> {
+        let (sinks, mut not_opened) = self.shelf.open_all(config);
         let (done, is_done) = oneshot::channel();
         let changed = sinks.iter().map(|sink| sink.key.clone()).collect();
         let canary = config.own.canary.clone().filter(|_| self.pings.is_some());
         self.reloader.reload(Change { teams: config.teams.clone().into(), sinks, changed, canary, done }).await;
         // An engine that is stopping answers nothing.
         is_done.await.unwrap_or_default();
-        let Some(pings) = &self.pings else { return Ok(()) };
-        let plan = PingPlan::of(&config.own)?;
-        pings.send_if_modified(|known| {
-            let changed = *known != plan;
-            *known = plan;
-            changed
-        });
-        Ok(())
+        let Some(pings) = &self.pings else { return not_opened };
+        match PingPlan::of(&config.own) {
+            Ok(plan) => drop(pings.send_if_modified(|known| std::mem::replace(known, plan.clone()) != plan)),
+            Err(reason) => {
+                telemetry::ping_kept(&reason);
+                not_opened.push(NotOpened { sink: None, reason, hint: None });
+            }
+        }
+        not_opened
     }
 
     /// Has the teams told of what became of the configuration.
@@ -237,13 +232,14 @@ impl Hosted {
     async fn start(plan: HostPlan, clock: Clock, io: &Runtime) -> Result<(Hosted, Ready), HostError> {
         let machine = Machine::read().map_err(HostError::no_proc)?;
         let (journal, set_aside) = open_journal(&plan.journal)?;
-        let open = |sink: &SinkConfig| open_sink(sink, &plan.config, &journal, clock);
-        let sinks = plan.config.sinks.values().map(open).collect();
+        let shelf = Shelf::new(journal.clone(), clock);
+        // Nothing was opened before, so nothing can go on.
+        let (sinks, _) = shelf.open_all(&plan.config);
         let parts = Parts {
             teams: plan.config.teams.clone().into(),
             external_url: plan.config.engine.external_url.clone(),
             clock,
-            journal: journal.clone(),
+            journal,
             probe: Arc::new(SystemProbe::new()),
             sinks,
             io: io.handle().clone(),
@@ -292,7 +288,7 @@ impl Hosted {
             })
             .unzip();
         let api_at = api.as_ref().map(ApiServer::addr);
-        let ready = Ready { door, journal, reloader: engine.reloader(), pings, api: api_at };
+        let ready = Ready { door, shelf, reloader: engine.reloader(), pings, api: api_at };
         Ok((Hosted { engine, api, stop_sources, socket, manager, self_watch }, ready))
     }
 

@@ -27,6 +27,7 @@ use tokio::sync::{Notify, mpsc};
 
 pub use door::{Door, Undelivered};
 pub use host::{Host, HostError, HostPlan, JournalPlace, Watched};
+pub use opened::NotOpened;
 pub use reload::{Change, Reloader};
 
 use crate::actors::outlet::Outlet;

@@ -39,6 +39,9 @@ pub(super) fn show(config: &Config, url: Option<&str>, out: &mut dyn Write, err:
         writeln!(out, "{line}{restart}")?;
     }
     if let Some((runs, sinks)) = &in_force.engine {
+        for line in go_on(config, sinks) {
+            writeln!(out, "{line}")?;
+        }
         let sends = sends(config, &in_force.settings, runs, sinks);
         if sends.is_empty() {
             writeln!(out, "a reload would send nothing")?;
@@ -81,6 +84,14 @@ fn ask(target: &EngineTarget) -> Result<InForce, ClientError> {
         let engine = (client.runs(None, None).await?.runs, client.status().await?.sinks);
         Ok(InForce { from: format!("the engine at {}", client.url()), settings, engine: Some(engine) })
     })
+}
+
+/// Sinks that work, and cannot be opened as they are configured now: a reload leaves them as they are.
+fn go_on(config: &Config, sinks: &[wire::Sink]) -> Vec<String> {
+    let works = |key: &str| sinks.iter().any(|sink| sink.sink == key && sink.disabled.is_none());
+    let broken = config.sinks.values().filter(|sink| works(&sink.key));
+    let broken = broken.filter_map(|sink| Some((&sink.key, sink.plan.open().err()?.reason)));
+    broken.map(|(key, why)| format!("sink {key} would go on with its last good settings: {why}")).collect()
 }
 
 /// What people would be told because of a reload, as things stand.

@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::app::Host;
 use crate::app::service::ServiceManager;
+use crate::app::{Host, NotOpened};
 use crate::clock::Clock;
-use crate::config::{self, Config, Environment, Problems, Quarantined, SelfConfig, Stamp};
+use crate::config::{self, Config, Environment, Problems, Quarantined, SelfConfig, SinkConfig, Stamp};
 use crate::domain::names::Name;
 use crate::domain::notice::ConfigNotice;
 use crate::plugins::sink_types;
@@ -24,6 +24,8 @@ pub(super) struct Served {
     /// The files as they were looked at last: a change counts once it is at rest.
     seen: Stamp,
     trouble: Option<String>,
+    /// What of it could not be opened, so that what worked before goes on.
+    not_opened: Vec<NotOpened>,
     needs_restart: Vec<&'static str>,
     manager: Option<Arc<ServiceManager>>,
 }
@@ -38,7 +40,8 @@ impl Served {
     ) -> Served {
         let read = Stamp::now(file, env, &in_force.include);
         let (file, env, seen) = (file.map(Path::to_owned), env.clone(), read.clone());
-        Served { file, env, in_force, read, seen, trouble: None, needs_restart: Vec::new(), manager }
+        let (trouble, not_opened, needs_restart) = (None, Vec::new(), Vec::new());
+        Served { file, env, in_force, read, seen, trouble, not_opened, needs_restart, manager }
     }
 
     /// Keeps what is good of it, shows it, and tells whose files are broken.
@@ -89,11 +92,14 @@ impl Served {
         let is_known = |one: &&Quarantined| known.iter().any(|two| (&one.file, &one.error) == (&two.file, &two.error));
         let fresh: Vec<ConfigNotice> =
             config.quarantined.iter().filter(|one| !is_known(one)).map(quarantined).collect();
-        if let Err(reason) = host.reload(&config).await {
-            telemetry::ping_kept(&reason);
+        let not_opened = host.reload(&config).await;
+        let told: Vec<ConfigNotice> =
+            not_opened.iter().filter(|one| !self.not_opened.contains(one)).map(|one| goes_on(one, &config)).collect();
+        for one in &not_opened {
             // What is shown is what is in force, and what is written is tried again by the next reload.
-            config.own = SelfConfig { canary: config.own.canary.take(), ..self.in_force.own.clone() };
+            self.go_on(one, &mut config);
         }
+        self.not_opened = not_opened;
         let changes = config::differences(&old, &config::settings(&config)).len();
         telemetry::config_reloaded(changes, config.quarantined.len());
         self.in_force = config;
@@ -101,7 +107,19 @@ impl Served {
         self.read = Stamp::now(self.file.as_deref(), &self.env, &self.in_force.include);
         self.trouble = None;
         self.keep();
-        host.tell(fresh).await;
+        host.tell(fresh.into_iter().chain(told).collect()).await;
+    }
+
+    /// The last good settings of what could not be opened, in the configuration that comes into force.
+    fn go_on(&self, one: &NotOpened, config: &mut Config) {
+        let Some(key) = &one.sink else {
+            config.own = SelfConfig { canary: config.own.canary.take(), ..self.in_force.own.clone() };
+            return;
+        };
+        if let (Some(sink), Some(known)) = (config.sinks.get_mut(key), self.in_force.sinks.get(key)) {
+            let (fallback, templates) = (sink.fallback.take(), std::mem::take(&mut sink.templates));
+            *sink = SinkConfig { fallback, templates, ..known.clone() };
+        }
     }
 
     async fn refuse(&mut self, problems: &Problems, host: &Host) {
@@ -133,8 +151,28 @@ impl Served {
             settings: config::settings(&self.in_force),
             trouble: self.trouble.clone(),
             quarantined: self.in_force.quarantined.iter().map(view).collect(),
+            not_opened: self.not_opened.iter().map(|one| (what(one), one.reason.clone())).collect(),
             needs_restart: self.needs_restart.iter().map(|key| (*key).to_owned()).collect(),
         });
+    }
+}
+
+fn what(one: &NotOpened) -> String {
+    one.sink.as_ref().map_or_else(|| "[self] ping_url".to_owned(), |key| format!("sink {key}"))
+}
+
+/// What those are told whom it concerns: the teams that are told through the sink, else all.
+fn goes_on(one: &NotOpened, config: &Config) -> ConfigNotice {
+    let teams = one.sink.as_ref().map(|key| {
+        let own = config.sinks.get(key).and_then(|sink| sink.team.clone());
+        own.into_iter().chain(config.teams_of(key).map(|team| team.name.clone())).collect()
+    });
+    let hint = one.hint.as_ref().map(|hint| format!("{hint}, and reload; ")).unwrap_or_default();
+    ConfigNotice {
+        teams,
+        summary: format!("{} cannot be opened as it is configured now; its last good settings go on", what(one)),
+        reason: one.reason.clone(),
+        next: format!("{hint}after a restart it would be out of work: `runwatch check` shows what is wrong"),
     }
 }
 

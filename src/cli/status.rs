@@ -94,6 +94,9 @@ async fn say_of_configuration(client: &Client) {
             if file.last_good_in_force { "its last good version is in force" } else { "nothing of it is in force" };
         warn(format!("the team file {} is broken, {kept}: {}", file.file, file.error));
     }
+    for one in config.not_opened {
+        warn(format!("{} goes on with its last good settings: {}", one.what, one.error));
+    }
     if !config.needs_restart.is_empty() {
         warn(format!("changed in [engine], from the next start on: {}", config.needs_restart.join(", ")));
     }

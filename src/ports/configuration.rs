@@ -11,6 +11,9 @@ pub struct ConfigView {
     pub trouble: Option<String>,
     /// Team files that are not in force as they are written.
     pub quarantined: Vec<TeamFileView>,
+    /// Sinks (and `[self] ping_url`) that could not be opened as they are written, and why: what worked
+    /// before goes on.
+    pub not_opened: Vec<(String, String)>,
     /// Keys of `[engine]` that were changed, and hold from the next start on.
     pub needs_restart: Vec<String>,
 }

@@ -15,6 +15,9 @@ pub struct Config {
     pub trouble: Option<String>,
     /// Team files that are not in force as they are written.
     pub quarantined: Vec<TeamFile>,
+    /// What could not be opened as it is written, so that its last good settings go on.
+    #[serde(default)]
+    pub not_opened: Vec<NotOpened>,
     /// Keys of `[engine]` that were changed, and hold from the next start on.
     pub needs_restart: Vec<String>,
 }
@@ -32,6 +35,15 @@ pub struct TeamFile {
     pub last_good_in_force: bool,
 }
 
+/// A sink, or `[self] ping_url`, that goes on with its last good settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotOpened {
+    /// Which: `sink pager`.
+    pub what: String,
+    /// Why.
+    pub error: String,
+}
+
 impl Config {
     pub(in crate::api) fn of(view: &ConfigView) -> Config {
         let file = |file: &crate::ports::TeamFileView| TeamFile {
@@ -44,6 +56,11 @@ impl Config {
             settings: view.settings.clone(),
             trouble: view.trouble.clone(),
             quarantined: view.quarantined.iter().map(file).collect(),
+            not_opened: view
+                .not_opened
+                .iter()
+                .map(|(what, error)| NotOpened { what: what.clone(), error: error.clone() })
+                .collect(),
             needs_restart: view.needs_restart.clone(),
         }
     }
