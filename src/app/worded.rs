@@ -57,7 +57,9 @@ impl WordedSink {
         failures.into_iter().filter(|failure| failing.insert((team.to_owned(), failure.field))).collect()
     }
 
-    /// Writes a failure down, beside the sending: that waits for nothing.
+    /// Writes a failure down, beside the sending: that waits for nothing. It goes past the desk, since it
+    /// asks for nothing to be sent and stands in no order with what does, and since a sink outlives the
+    /// desk of any one life of the engine.
     fn note(&self, notification: &Notification, failure: &TemplateFailure) {
         let said = format!("template of {}: {}; it went in plain words", failure.field.as_str(), failure.error);
         let note = Note {

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::suggest::advise;
 use crate::config::{self, Config, Environment, Problems, SinkConfig};
 use crate::domain::team::DEFAULT_TEAM;
+use crate::domain::template::{TemplateBook, TemplateFailure};
 
 /// What `sinks` takes.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -30,7 +31,7 @@ pub enum SinksCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Send a test message to every sink, or to some
+    /// Send a test message, in the words of its templates, to every sink or to some
     Test {
         /// Only the sinks that this team is told through
         #[arg(long, conflicts_with = "sink")]
@@ -185,6 +186,17 @@ fn test(
         let told = team.or(sink.team.as_deref());
         let told = told.or_else(|| config.teams_of(&sink.key).next().map(|team| &*team.name));
         let notification = Notification::test(told.unwrap_or(DEFAULT_TEAM), &sink.key, Clock::System.now().utc);
+        // As the engine would tell it: in the words of its people.
+        let book = TemplateBook::new(sink.templates.clone(), &config.teams);
+        let (notification, failures) = book.apply(&notification);
+        for TemplateFailure { field, team, error } in failures {
+            writeln!(
+                err,
+                "{}: the template of `{}` (team {team}) failed, so it went in plain words: {error}",
+                sink.key,
+                field.as_str()
+            )?;
+        }
         match runtime.block_on(send(sink, notification)) {
             Ok(Receipt(receipt)) => writeln!(out, "{}: delivered: {receipt}", sink.key)?,
             Err(failure) => {
@@ -254,112 +266,4 @@ impl Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::fakes;
-
-    const FILE: &str = r#"
-[sinks.good]
-type = "slack"
-webhook_url = "https://hooks/ok"
-[sinks.closed]
-type = "slack"
-webhook_url = { env = "RUNWATCH_TEST_NOT_SET" }
-[teams.vision.sinks.refuses]
-type = "webhook"
-url = "refuse"
-[teams.vision.sinks.hangs]
-type = "webhook"
-url = "hang"
-timeout = "50ms"
-[teams.vision.sinks.panics]
-type = "webhook"
-url = "panic"
-[teams.nlp]
-"#;
-
-    fn answered(command: SinksCommand) -> (Answer, String, String) {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("runwatch.toml"), FILE).unwrap();
-        let env = Environment { working_dir: folder.path().to_owned(), ..fakes::environment() };
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let answer = answer(&SinksArgs { command }, None, fakes::TYPES, &env, &mut out, &mut err).unwrap();
-        (answer, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
-    }
-
-    fn tested(team: Option<&str>, sink: Option<&str>) -> (Answer, String, String) {
-        answered(SinksCommand::Test { team: team.map(str::to_owned), sink: sink.map(str::to_owned) })
-    }
-
-    #[test]
-    fn the_list_says_type_owner_and_destination() {
-        let (answer, out, _) = answered(SinksCommand::List { json: false });
-        assert_eq!(answer, Answer::Yes);
-        insta::assert_snapshot!(out, @r"
-        SINK            TYPE     TEAM      SENDS TO
-        closed          slack    everyone  disabled: environment variable RUNWATCH_TEST_NOT_SET is not set
-        good            slack    everyone  a fake that answers ok
-        vision/hangs    webhook  vision    a fake that answers hang
-        vision/panics   webhook  vision    a fake that answers panic
-        vision/refuses  webhook  vision    a fake that answers refuse
-        ");
-        let (_, out, _) = answered(SinksCommand::List { json: true });
-        insta::assert_snapshot!(out, @r#"
-        {"disabled":"environment variable RUNWATCH_TEST_NOT_SET is not set","sink":"closed","team":null,"to":null,"type":"slack"}
-        {"disabled":null,"sink":"good","team":null,"to":"a fake that answers ok","type":"slack"}
-        {"disabled":null,"sink":"vision/hangs","team":"vision","to":"a fake that answers hang","type":"webhook"}
-        {"disabled":null,"sink":"vision/panics","team":"vision","to":"a fake that answers panic","type":"webhook"}
-        {"disabled":null,"sink":"vision/refuses","team":"vision","to":"a fake that answers refuse","type":"webhook"}
-        "#);
-    }
-
-    #[test]
-    fn each_failure_says_what_to_do() {
-        let (answer, out, err) = tested(None, None);
-        assert_eq!(answer, Answer::No);
-        assert_eq!(out, "good: delivered: 200 ok\n");
-        insta::assert_snapshot!(err, @r"
-        closed: not delivered: the sink is disabled: environment variable RUNWATCH_TEST_NOT_SET is not set
-        hint: set it where the engine runs (runwatch.toml:5:8)
-        vision/hangs: not delivered: no answer within 50ms
-        hint: check its address and the network, or raise its `timeout` (runwatch.toml:11:21)
-        vision/panics: not delivered: the sink panicked
-        hint: this is a fault of the `webhook` plugin: please report it
-        vision/refuses: not delivered: 404 no such hook
-        hint: the other side will not take it: check the sink's settings (runwatch.toml:8:21)
-        ");
-    }
-
-    #[test]
-    fn a_team_or_a_sink_can_be_chosen() {
-        assert_eq!(tested(Some("nlp"), Some("x")).0, Answer::Usage);
-        let (answer, out, err) = tested(None, Some("good"));
-        assert_eq!((answer, out.as_str(), err.as_str()), (Answer::Yes, "good: delivered: 200 ok\n", ""));
-        let (answer, out, err) = tested(Some("nlp"), None);
-        assert_eq!((answer, out.as_str(), err.lines().count()), (Answer::No, "good: delivered: 200 ok\n", 2));
-        let (answer, out, _) = tested(None, Some("terminal"));
-        assert_eq!((answer, out.as_str()), (Answer::Yes, "terminal: delivered: written\n"));
-    }
-
-    #[test]
-    fn the_terminal_sink_can_write_while_its_test_waits() {
-        let folder = tempfile::tempdir().unwrap();
-        let env = Environment { working_dir: folder.path().to_owned(), ..fakes::environment() };
-        let args = SinksArgs { command: SinksCommand::Test { team: None, sink: Some("terminal".to_owned()) } };
-        assert_eq!(answer_to_user(&args, None, crate::plugins::sink_types(), &env).unwrap(), Answer::Yes);
-    }
-
-    #[test]
-    fn what_does_not_exist_is_a_mistake_of_use() {
-        let (answer, _, err) = tested(None, Some("refuses"));
-        assert_eq!(
-            (answer, err.as_str()),
-            (Answer::Usage, "there is no sink `refuses`\nhint: did you mean `vision/refuses`?\n")
-        );
-        let (answer, _, err) = tested(Some("visoin"), None);
-        assert_eq!(
-            (answer, err.as_str()),
-            (Answer::Usage, "there is no team `visoin`\nhint: did you mean `vision`?\n")
-        );
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::Environment;
 
-/// The keys of the real ones. A webhook's URL says how the sink behaves: `refuse`, `hang`, `panic`.
+/// The keys of the real ones. A webhook's URL says how the sink behaves: `echo`, `refuse`, `hang`, `panic`.
 pub(crate) const TYPES: &[SinkType] = &[
     SinkType { name: "terminal", about: "", sample: "", pace: PACE, plan: |settings| plan::<Terminal>(settings) },
     SinkType { name: "desktop", about: "", sample: "", pace: PACE, plan: |settings| plan::<Desktop>(settings) },
@@ -112,8 +112,11 @@ struct FakeSink {
 
 #[async_trait]
 impl Sink for FakeSink {
-    async fn deliver(&self, _: &Notification) -> Result<Receipt, SinkError> {
-        self.answer().await
+    async fn deliver(&self, notification: &Notification) -> Result<Receipt, SinkError> {
+        match self.behaviour.as_str() {
+            "echo" => Ok(Receipt(notification.summary.clone())),
+            _ => self.answer().await,
+        }
     }
 
     async fn deliver_digest(&self, _: &Digest) -> Result<Receipt, SinkError> {
