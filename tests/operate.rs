@@ -222,6 +222,92 @@ fn a_false_alarm_widens_the_bound_and_outlives_the_engine() {
 }
 
 #[test]
+fn a_name_that_means_several_incidents_does_nothing_and_names_them() {
+    let teams = "[teams.vision]\nmatch = [{ labels.project = \"vision\" }]\n\
+                 [teams.nlp]\nmatch = [{ labels.project = \"nlp\" }]\n";
+    let watched = Watched::start(teams);
+    // The run went over to another team while what ended badly for the first one is open still.
+    for team in ["vision", "nlp"] {
+        let began = json!({"run": "ppo", "type": "run_started", "labels": {"project": team}});
+        let failed = json!({"run": "ppo", "type": "run_failed", "error": "x"});
+        let answer = watched.engine.post("/api/v1/events", &format!("{began}\n{failed}"));
+        assert_eq!(answer.json()["accepted"], 2);
+    }
+    let open = || watched.engine.get("/api/v1/incidents?open=true").json()["incidents"].as_array().unwrap().clone();
+    assert_eq!(open().len(), 2);
+    for args in [&["ack", "ppo"][..], &["ack", "ppo", "--false-alarm"], &["snooze", "ppo", "--for", "1h"]] {
+        let said = watched.say(args);
+        assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{args:?}: {}", said.err);
+        assert!(said.err.contains("2 incidents are meant by `ppo`\nhint: name one of them by its id:"), "{}", said.err);
+        for incident in open() {
+            let words =
+                format!("hint: {}  team {}, ", incident["id"].as_str().unwrap(), incident["team"].as_str().unwrap());
+            assert!(said.err.contains(&words), "{words}: {}", said.err);
+        }
+    }
+    assert!(open().iter().all(|one| one["acknowledged"].is_null() && one["snoozed"].is_null()));
+    // A run may be called as a number ends; and one that is left is meant by the name again.
+    assert_eq!(watched.engine.post("/api/v1/events", r#"{"run":"2","type":"run_failed"}"#).json()["accepted"], 1);
+    let said = watched.say(&["ack", "2"]);
+    assert!(said.code == Some(1) && said.err.contains("2 incidents are meant by `2`"), "{}", said.err);
+    assert_eq!(watched.say(&["ack", "-2"]).code, Some(0));
+    let said = watched.say(&["ack", "ppo"]);
+    assert!(said.code == Some(0) && said.err.contains("-1 is acknowledged by"), "{}", said.err);
+}
+
+#[test]
+fn what_somebody_takes_care_of_is_not_told_further() {
+    let boss = Recorder::start();
+    let sink = format!("[sinks.boss]\ntype = \"webhook\"\nurl = \"{}\"\n", boss.url());
+    let team = "[[teams.default.notify]]\nsinks = [\"hook\"]\n\
+                [[teams.default.escalate]]\nafter = \"5s\"\nsinks = [\"boss\"]\n";
+    let watched = Watched::start(&format!("{SOON}{sink}{team}"));
+    watched.beat("taken");
+    // As a warning it would be nobody's any more once it grows worse.
+    watched.until_told("taken", &["firing"]);
+    let said = watched.say(&["ack", "taken"]);
+    assert!(said.code == Some(0) && said.err.contains("no reminders and no escalation"), "{}", said.err);
+    watched.beat("left");
+    // The other fell silent later: when it is told of further, the time of the first has come, too.
+    let told = eventually("it to be told further", GENEROUS, || boss.told_of("left").into_iter().next());
+    assert_eq!(told["kind"], "escalation");
+    assert_eq!(boss.told_of("taken"), [] as [Value; 0]);
+    let escalated = |run: &str| {
+        let id = watched.incident(run)["id"].as_str().unwrap().to_owned();
+        watched.say(&["why", &id]).out.contains("escalated")
+    };
+    assert!(escalated("left") && !escalated("taken"));
+}
+
+#[test]
+fn a_false_alarm_that_cannot_be_read_any_more_is_said_and_the_others_are_kept() {
+    let stale = "[engine]\nlisten = \"127.0.0.1:0\"\nstate_dir = \"journal\"\n[freshness]\nstale = \"2s\"\n";
+    let watched = Watched::start(stale);
+    for run in ["torn", "sound"] {
+        watched.beat(run);
+        watched.incident(run);
+        assert_eq!(watched.say(&["ack", run, "--false-alarm"]).code, Some(0));
+    }
+    let Watched { home, hook, engine } = watched;
+    assert!(engine.stop().success());
+    let journal = rusqlite::Connection::open(home.path().join("journal/journal.sqlite3")).unwrap();
+    let torn = journal.execute("UPDATE widenings SET body = substr(body, 1, 9) WHERE run = 'torn'", []).unwrap();
+    assert_eq!(torn, 1);
+    drop(journal);
+    let config = format!("{stale}\n[sinks.hook]\ntype = \"webhook\"\nurl = \"{}\"\n", hook.url());
+    let engine = Engine::start(&home, &config).unwrap();
+    let log = engine.log();
+    assert!(log.contains("a row of the journal cannot be read: it is kept aside"), "{log}");
+    assert!(log.contains("default/torn") && !log.contains("default/sound"), "{log}");
+    let watched = Watched { home, hook, engine };
+    for (run, bound) in [("torn", 2.0), ("sound", 4.0)] {
+        watched.beat(run);
+        let fresh = watched.engine.get(&format!("/api/v1/runs/{run}")).json()["freshness"].clone();
+        assert_eq!(fresh["critical_s"], bound, "{run}: {fresh}");
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_a_mistake_of_use() {
     let home = Home::new();
     for (args, words) in [

@@ -76,7 +76,7 @@ pub(super) async fn incident(client: &Client, meant: &str) -> Result<String, Peo
         ([], []) => elsewhere(client, meant, number, is_number, &open).await,
         (of_run, numbered) => Err(PeopleError::Unclear {
             message: format!("{} incidents are meant by `{meant}`", of_run.len() + numbered.len()),
-            hint: of_run.iter().chain(numbered).map(|one| line(one)).collect::<Vec<_>>().join("\n"),
+            hint: listed("name one of them by its id:", of_run.iter().copied().chain(numbered.iter().copied())),
         }),
     }
 }
@@ -97,7 +97,7 @@ async fn elsewhere(
     }
     let hint = match open {
         [] => "no incident is open".to_owned(),
-        open => format!("open ones:\n{}", open.iter().map(line).collect::<Vec<_>>().join("\n")),
+        open => listed("open ones:", open.iter()),
     };
     let of_run = closed.iter().find(|incident| incident.run == meant);
     let hint = match of_run {
@@ -115,6 +115,11 @@ async fn elsewhere(
 
 fn ends_with(id: &str, number: &str) -> bool {
     id.rsplit_once('-').is_some_and(|(_, last)| last == number)
+}
+
+/// Incidents, each in its line, behind a word on them.
+fn listed<'i>(word: &str, incidents: impl Iterator<Item = &'i wire::Incident>) -> String {
+    incidents.fold(word.to_owned(), |text, incident| format!("{text}\n{}", line(incident)))
 }
 
 /// An incident in one line.
