@@ -211,3 +211,18 @@ async fn no_web_page_but_our_own_may_change_anything() {
         assert_eq!((answer.status().as_u16(), answer.headers()["allow"].to_str().unwrap()), (405, allowed));
     }
 }
+
+#[tokio::test]
+async fn a_sink_is_tested_and_says_what_came_of_it() {
+    let engine = Engine::start(FakeIntake::default());
+    let test = |sink: &str| json_of(engine.ask(Method::POST, &format!("/api/v1/sinks/{sink}/test")));
+    assert_eq!(test("desktop").await, (200, json!({"sink": "desktop", "said": "popup 3 shown"})));
+    for sink in ["vision%2Fslack", "vision/slack"] {
+        let (status, problem) = test(sink).await;
+        assert_eq!((status, &problem["detail"]), (502, &json!("not delivered: 404 no_service")), "{sink}");
+    }
+    let (status, problem) = test("desktp").await;
+    assert_eq!((status, &problem["hint"]), (404, &json!("did you mean `desktop`?")));
+    let (status, _) = engine.get("/api/v1/sinks/desktop/test").await;
+    assert_eq!(status, 405);
+}
