@@ -208,9 +208,8 @@ fn refused(error: OperateError) -> Problem {
     let detail = error.to_string();
     match error {
         // It was known and open when it was looked up.
-        OperateError::Refused(CommandError::NoIncident(_)) => {
-            Problem::new(StatusCode::CONFLICT, detail).hint("it closed in this very moment")
-        }
+        OperateError::Refused(CommandError::NoIncident(_)) => Problem::new(StatusCode::CONFLICT, detail)
+            .hint("it closed in this very moment; that it was a false alarm may be said again"),
         OperateError::Refused(CommandError::NoSilence(_)) => {
             Problem::new(StatusCode::NOT_FOUND, detail).hint("GET /api/v1/silences lists them")
         }

@@ -10,9 +10,10 @@ use runwatch_plugin::RunState;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::{explain, status};
-use crate::api::{ApiConfig, ApiServer, EngineInfo};
+use super::{ack, explain, status};
+use crate::api::{ApiConfig, ApiServer, EngineInfo, wire};
 use crate::client::{Client, ClientError, EngineTarget, hello};
+use crate::domain::command::CommandError;
 use crate::domain::freshness::FreshnessStatus;
 use crate::domain::liveness::{DeathCause, Exit, Liveness};
 use crate::domain::status::{RunView, StatusView};
@@ -22,6 +23,7 @@ use crate::sources::socket::{HelloInfo, SocketServer};
 struct Engine {
     _folder: TempDir,
     _api: ApiServer,
+    operator: Arc<FakeOperator>,
     target: EngineTarget,
 }
 
@@ -37,12 +39,12 @@ fn engine(view: StatusView, has_api: bool) -> Engine {
         grace: Duration::from_secs(1),
     };
     let info = EngineInfo { pid: 42, host: "here".into() };
-    let api = ApiServer::bind(&config, intake.clone(), board.clone(), operator, info).unwrap();
+    let api = ApiServer::bind(&config, intake.clone(), board.clone(), operator.clone(), info).unwrap();
     let socket = folder.path().join("engine.sock");
     let info = HelloInfo { version: "0.1.0", pid: 42, url: has_api.then(|| api.url()), host: "here".into() };
     let server = SocketServer::bind(&socket, intake, board, info).unwrap();
     tokio::spawn(server.run(CancellationToken::new()));
-    Engine { _folder: folder, _api: api, target: EngineTarget { url: None, socket } }
+    Engine { _folder: folder, _api: api, operator, target: EngineTarget { url: None, socket } }
 }
 
 fn ended_runs() -> Vec<RunView> {
@@ -161,4 +163,21 @@ async fn the_client_asks_for_what_is_wanted() {
     // What answers is a web server, and no engine.
     let error = Client::at(&format!("{}/healthz?", client.url())).unwrap().status().await.unwrap_err();
     assert!(matches!(error, ClientError::Unreadable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_may_not_be_in_the_journal_is_a_no_and_is_to_be_said_again() {
+    let engine = engine(view(), true);
+    let closes = || *engine.operator.refuses.lock().unwrap() = Some(CommandError::Closed.into());
+    closes();
+    let client = Client::find(&engine.target).await.unwrap();
+    let ask = wire::AcknowledgeAsk { by: Some("anna".to_owned()), false_alarm: false };
+    let error = client.acknowledge("k3x9-1", &ask).await.unwrap_err();
+    assert_eq!(error.to_string(), "the engine is stopping or is being built anew: this may not be in its journal");
+    assert_eq!(error.hint().as_deref(), Some("say it again in a few seconds"));
+    closes();
+    let args = ack::AckArgs { incident: "k3x9-1".to_owned(), false_alarm: false, by: None, json: false };
+    let said_no = ack::run(args.clone(), engine.target.clone()).await.unwrap();
+    let said_yes = ack::run(args, engine.target.clone()).await.unwrap();
+    assert_eq!(format!("{said_no:?} {said_yes:?}"), format!("{:?} {:?}", ExitCode::from(1), ExitCode::SUCCESS));
 }
