@@ -318,6 +318,20 @@ fn how_runwatch_itself_is_watched_changes_with_a_reload() {
 }
 
 #[test]
+fn pings_that_never_were_are_not_said_to_go_on() {
+    let site = Site::new();
+    let missing = site.home.path().join("url");
+    let text = format!("[self]\nping_url = {{ file = {missing:?} }}\n{}[teams.default]\n", site.sink("hook"));
+    let engine = site.start(&text);
+    let said = || engine.log().matches("ping_url is out of work").count();
+    assert_eq!(said(), 1);
+    hang_up(&engine);
+    wait("it to be said again", || said() == 2);
+    assert_eq!(config(&engine)["not_opened"].as_array().map(Vec::len), Some(0));
+    assert!(site.said("ping_url").is_empty(), "it is in the log, as at the start");
+}
+
+#[test]
 fn a_daily_test_that_a_reload_asks_for_comes_at_its_time() {
     night(|| async {
         let world = World::new();

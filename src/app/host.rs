@@ -146,6 +146,8 @@ impl Host {
         let Some(pings) = &self.pings else { return not_opened };
         match PingPlan::of(&config.own) {
             Ok(plan) => drop(pings.send_if_modified(|known| std::mem::replace(known, plan.clone()) != plan)),
+            // Nothing went on, as at a start.
+            Err(reason) if pings.borrow().is_none() => telemetry::ping_disabled(&reason),
             Err(reason) => {
                 telemetry::ping_kept(&reason);
                 not_opened.push(NotOpened { sink: None, reason, hint: None });
