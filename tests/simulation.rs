@@ -179,8 +179,7 @@ async fn step(world: &mut World, story: &mut Story, random: &mut Random) {
         }
         _ => {
             world.crash();
-            // What is held waits by the wall clock: set back further, it waits for longer than this looks.
-            let by = SignedDuration::from_secs(random.below(2 * 3600) as i64 - 60);
+            let by = SignedDuration::from_secs(random.below(6 * 3600) as i64 - 3 * 3600);
             world.set_clock(by);
             world.start().await;
         }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseActFuture, ResponseFuture, WrapFuture,
 };
-use jiff::Timestamp;
 use runwatch_plugin::{Notification, Receipt, Sink, SinkError, format_duration};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -17,7 +16,7 @@ use tokio::sync::oneshot;
 use super::lifecycle::Timer;
 use super::outlet::Outlet;
 use crate::clock::Clock;
-use crate::domain::delivery::{AttemptOutcome, DeliveryEffects, DeliveryMachine, Message, Settlement};
+use crate::domain::delivery::{AttemptOutcome, DeliveryEffects, DeliveryMachine, Message, Pause, Settlement};
 use crate::domain::status::SinkView;
 use crate::domain::team::DEFAULT_TEAM;
 use crate::messages::{Deliver, DeliverySettled, Drain, GetSink, Ping, Refit, SinkChanged, Stranded, TestSink};
@@ -54,9 +53,9 @@ pub struct RouterOutlets {
 }
 
 impl SinkRunner {
-    /// The same runner, whose sink is left alone until then: it asked for that, or failed, in an earlier life.
-    pub fn paused(mut self, until: Timestamp) -> SinkRunner {
-        self.machine.pause(until, self.clock.now());
+    /// The same runner, whose sink is left alone for a while: it asked for that, or failed, in an earlier life.
+    pub fn paused(mut self, pause: Pause) -> SinkRunner {
+        self.machine.pause(pause, self.clock.now());
         self
     }
 

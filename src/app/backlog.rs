@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
-
 use crate::actors::roster::Roster;
-use crate::domain::delivery::Delivery;
+use crate::domain::delivery::{Delivery, Pause};
 use crate::domain::team::SinkKey;
 use crate::limits::OUTBOX_PER_SINK_MAX;
 use crate::messages::Deliver;
@@ -14,7 +12,7 @@ use crate::ports::Recovered;
 /// What an earlier life did not deliver, by sink.
 pub(super) struct Backlog {
     deliveries: HashMap<SinkKey, Vec<Delivery>>,
-    paused: HashMap<SinkKey, Timestamp>,
+    paused: HashMap<SinkKey, Pause>,
 }
 
 impl Backlog {
@@ -31,8 +29,8 @@ impl Backlog {
         self.deliveries.get(sink).is_some_and(|deliveries| deliveries.len() > OUTBOX_PER_SINK_MAX)
     }
 
-    /// Until when a sink that failed last is left alone.
-    pub(super) fn paused(&self, sink: &SinkKey) -> Option<Timestamp> {
+    /// For how long a sink that failed last is left alone.
+    pub(super) fn paused(&self, sink: &SinkKey) -> Option<Pause> {
         self.paused.get(sink).copied()
     }
 

@@ -61,7 +61,7 @@ pub(super) fn seat_all(parts: &Parts, router: &Addr<Router>, backlog: &Backlog) 
     let seat = |place: &SinkPlace| {
         let seat = SinkSeat::new(parts, place, router, backlog.is_behind(&place.key));
         match backlog.paused(&place.key) {
-            Some(until) => SinkSeat { runner: seat.runner.paused(until), ..seat },
+            Some(pause) => SinkSeat { runner: seat.runner.paused(pause), ..seat },
             None => seat,
         }
     };

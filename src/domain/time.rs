@@ -80,6 +80,12 @@ impl Now {
         Now { moment, utc: self.utc_of(moment) }
     }
 
+    /// Where something lies on the engine's clock that has happened at `utc`: not after now, whatever
+    /// the wall clock was set to since.
+    pub fn moment_past(&self, utc: Timestamp) -> Moment {
+        self.moment_of(utc).min(self.moment)
+    }
+
     /// Where `utc` lies on the engine's clock, as far as the wall clock is right now.
     pub fn moment_of(&self, utc: Timestamp) -> Moment {
         let offset_us = utc.as_microsecond().saturating_sub(self.utc.as_microsecond());

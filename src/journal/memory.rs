@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::{highest_incident, newest_us, rows};
 use crate::domain::check::Transition;
-use crate::domain::delivery::{AttemptOutcome, Delivery, Settlement};
+use crate::domain::delivery::{AttemptOutcome, Delivery, Pause, Settlement};
 use crate::domain::incident::Incident;
 use crate::domain::ledger::{Ledger, LedgerQuery, Note};
 use crate::domain::names::{Name, RunKey};
@@ -321,12 +321,15 @@ impl State {
         open.filter_map(|seq| self.outbox.get(seq).map(|row| (*seq, &row.delivery)))
     }
 
-    fn paused(&self) -> Vec<(SinkKey, Timestamp)> {
-        let mut paused: BTreeMap<SinkKey, Timestamp> = BTreeMap::new();
+    fn paused(&self) -> Vec<(SinkKey, Pause)> {
+        let mut paused: BTreeMap<SinkKey, Pause> = BTreeMap::new();
         for row in self.outbox.values().filter(|row| row.settled.is_none()) {
-            if let Some(next_at) = row.next_at {
-                let until = paused.entry(row.delivery.sink.clone()).or_insert(next_at);
-                *until = next_at.max(*until);
+            let failed = self.settlements.iter().rev().find(|one| one.delivery == row.delivery.id);
+            if let (Some(until), Some(Settlement { at, .. })) = (row.next_at, failed) {
+                let longest = paused.entry(row.delivery.sink.clone()).or_insert(Pause { since: *at, until });
+                if until > longest.until {
+                    *longest = Pause { since: *at, until };
+                }
             }
         }
         paused.into_iter().collect()

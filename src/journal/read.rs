@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, Rows, TransactionBehavior, params};
 
 use super::rows::{self, Bad};
 use super::write::{Aside, Table};
-use crate::domain::delivery::Delivery;
+use crate::domain::delivery::{Delivery, Pause};
 use crate::domain::incident::Incident;
 use crate::domain::names::Name;
 use crate::domain::silence::Silence;
@@ -212,14 +212,19 @@ fn reports(db: &Connection) -> rusqlite::Result<Vec<(Name, Timestamp)>> {
     Ok(rows.into_iter().filter_map(read).collect())
 }
 
-/// Until when each sink that failed last is left alone.
-fn paused(db: &Connection) -> rusqlite::Result<Vec<(Name, Timestamp)>> {
+/// For how long each sink that failed last is left alone: the longest that a failure came to.
+fn paused(db: &Connection) -> rusqlite::Result<Vec<(Name, Pause)>> {
     let mut statement = db.prepare(
-        "SELECT sink, max(next_us) FROM outbox WHERE settled_us IS NULL AND next_us IS NOT NULL GROUP BY sink ORDER BY sink",
+        "SELECT o.sink, a.at_us, max(o.next_us) FROM outbox o
+         JOIN attempts a ON a.delivery = o.id AND a.next_us = o.next_us
+         WHERE o.settled_us IS NULL AND o.next_us IS NOT NULL GROUP BY o.sink ORDER BY o.sink",
     )?;
-    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))?;
     let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    let read = |(sink, us): (String, i64)| Some((sink.into(), Timestamp::from_microsecond(us).ok()?));
+    let read = |(sink, since, until): (String, i64, i64)| {
+        let [since, until] = [since, until].map(|us| Timestamp::from_microsecond(us).ok());
+        Some((sink.into(), Pause { since: since?, until: until? }))
+    };
     Ok(rows.into_iter().filter_map(read).collect())
 }
 

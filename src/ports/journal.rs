@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::IncidentQuery;
 use crate::domain::check::Transition;
-use crate::domain::delivery::{Delivery, Settlement};
+use crate::domain::delivery::{Delivery, Pause, Settlement};
 use crate::domain::incident::Incident;
 use crate::domain::ledger::{Ledger, LedgerQuery, Note};
 use crate::domain::names::{Name, RunKey};
@@ -136,8 +136,8 @@ pub struct Recovered {
     pub silences: Vec<Silence>,
     /// What false alarms taught, by run.
     pub widenings: Vec<Widening>,
-    /// Sinks that failed last: none of what waits for them is to be tried again before this.
-    pub paused: Vec<(SinkKey, Timestamp)>,
+    /// Sinks that failed last: for how long none of what waits for them is to be tried again.
+    pub paused: Vec<(SinkKey, Pause)>,
     /// Up to when each team was sent its report.
     pub reports: Vec<(Name, Timestamp)>,
     /// The outbox, oldest first: at most the asked-for number a sink of those that may go at once, and

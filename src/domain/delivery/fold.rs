@@ -5,10 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use jiff::Timestamp;
 use runwatch_plugin::Kind;
 
-use super::store::{Entry, Standing};
+use super::store::{Entry, Held, Standing};
 
 /// Whose messages fold into one another: one incident's, to one team.
 type Key<'e> = (&'e str, &'e str);
@@ -49,7 +48,7 @@ fn covered<'e>(newest_first: impl Iterator<Item = &'e Entry>) -> Vec<(String, St
     let mut newer: HashMap<Key<'_>, Vec<Newer<'_>>> = HashMap::new();
     for entry in newest_first.filter(|entry| entry.standing == Standing::Waiting) {
         let Some(key) = key_of(entry) else { continue };
-        let held = entry.held_until().is_some();
+        let held = entry.held().is_some();
         let behind = newer.entry(key).or_default();
         let says_it = |one: &&Newer<'_>| held && !one.held || one.resolved && (held || !one.held);
         if let Some(one) = behind.iter().rev().find(says_it) {
@@ -65,19 +64,19 @@ fn covered<'e>(newest_first: impl Iterator<Item = &'e Entry>) -> Vec<(String, St
 }
 
 /// What must wait along with an older message of its incident that is held, and until when.
-pub(super) fn waits_along<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<(String, Timestamp)> {
+pub(super) fn waits_along<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<(String, Held)> {
     let mut found = Vec::new();
-    let mut held: HashMap<Key<'_>, Timestamp> = HashMap::new();
+    let mut waiting: HashMap<Key<'_>, Held> = HashMap::new();
     for entry in entries {
         let Some(key) = key_of(entry) else { continue };
-        match (entry.held_until(), held.get(&key)) {
-            (Some(until), older) => {
-                let latest = older.map_or(until, |older| until.max(*older));
-                held.insert(key, latest);
+        match (entry.held(), waiting.get(&key)) {
+            (Some(held), older) => {
+                let longest = older.map_or(held, |older| held.longer(*older));
+                waiting.insert(key, longest);
             }
             // What does not wait covers what does as soon as that can be settled.
-            (None, Some(until)) if entry.standing == Standing::Waiting && !covers(kind_of(entry)) => {
-                found.push((entry.delivery.id.clone(), *until));
+            (None, Some(held)) if entry.standing == Standing::Waiting && !covers(kind_of(entry)) => {
+                found.push((entry.delivery.id.clone(), *held));
             }
             (None, _) => {}
         }

@@ -16,7 +16,7 @@ use super::bucket::Bucket;
 use super::fold;
 use super::store::{Entry, Standing, Store};
 use super::summary::summary;
-use super::{AttemptOutcome, Delivery, Message, Settlement, SinkCondition, SinkPolicy, SinkTally};
+use super::{AttemptOutcome, Delivery, Message, Pause, Settlement, SinkCondition, SinkPolicy, SinkTally};
 use crate::domain::time::{Moment, Now, earliest};
 use crate::limits::DIGEST_MESSAGES_MAX;
 
@@ -130,10 +130,13 @@ impl DeliveryMachine {
         }
     }
 
-    /// Leaves the sink alone until then, as an earlier life was asked to.
-    pub fn pause(&mut self, until: Timestamp, now: Now) {
+    /// Leaves the sink alone as an earlier life was asked to; no longer than it was to last, whatever the
+    /// wall clock was set to since.
+    pub fn pause(&mut self, pause: Pause, now: Now) {
         self.seen.get_or_insert(now);
-        self.pause_until = self.pause_until.max(Some(now.moment_of(until).round_up()));
+        let lasts = Duration::try_from(pause.until.duration_since(pause.since)).unwrap_or_default();
+        let until = now.moment_of(pause.until).min(now.moment + lasts).round_up();
+        self.pause_until = self.pause_until.max(Some(until));
     }
 
     /// The attempt to make now, if there is one.
@@ -162,7 +165,7 @@ impl DeliveryMachine {
         let seen = self.seen?;
         let waiting = || self.store.iter().filter(|entry| entry.standing == Standing::Waiting);
         let retry = self.store.next_retry(seen.moment).filter(|_| self.breaker.works());
-        let release = self.store.next_release().map(|until| seen.moment_of(until));
+        let release = self.store.next_release(seen);
         let probe = self.breaker.probe_at().filter(|_| waiting().next().is_some() && self.flights.is_empty());
         let token = self.bucket.next_at().filter(|_| self.starved);
         // What lies in the past was looked at and waits for something else.
@@ -288,7 +291,7 @@ impl DeliveryMachine {
         let mut held = Vec::new();
         for entry in self.store.iter_mut().filter(|entry| entry.standing == Standing::Waiting && !entry.stays) {
             entry.standing = Standing::Offered;
-            let offered = if entry.held_until().is_some() { &mut held } else { &mut self.effects.stranded };
+            let offered = if entry.held().is_some() { &mut held } else { &mut self.effects.stranded };
             offered.push(entry.delivery.clone());
         }
         self.effects.stranded.extend(held);

@@ -43,6 +43,17 @@ pub struct Delivery {
     pub host: Option<Name>,
 }
 
+impl Delivery {
+    /// Whether it still waits for a time.
+    pub fn is_held(&self, at: Timestamp) -> bool {
+        self.hold.as_ref().is_some_and(|hold| match hold.why {
+            HoldReason::QuietHours => at < hold.until,
+            // A wall clock that was set back behind its beginning says nothing of its end.
+            HoldReason::ManyIncidents => self.created_at <= at && at < hold.until,
+        })
+    }
+}
+
 /// A delivery waits for a time: what waits together goes as one digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
@@ -69,6 +80,15 @@ impl HoldReason {
             HoldReason::ManyIncidents => "many_incidents",
         }
     }
+}
+
+/// A sink that failed is left alone for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause {
+    /// When it failed.
+    pub since: Timestamp,
+    /// Until when nothing is tried.
+    pub until: Timestamp,
 }
 
 /// How a sink does, as the Router hears of it.

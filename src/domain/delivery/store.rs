@@ -5,11 +5,12 @@
 //! delivery that was settled is not taken up a second time, though the journal may not know yet.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use runwatch_plugin::Notification;
 
-use super::Delivery;
+use super::{Delivery, HoldReason};
 use crate::domain::time::{Moment, Now};
 use crate::limits::{HELD_PER_SINK_MAX, OUTBOX_PER_SINK_MAX};
 
@@ -19,13 +20,23 @@ pub(super) struct Entry {
     pub(super) delivery: Delivery,
     pub(super) standing: Standing,
     retry_at: Option<Moment>,
-    held_until: Option<Timestamp>,
+    held: Option<Held>,
     /// The digest it goes with, once it was put into one.
     pub(super) bundle: Option<u64>,
     /// A digest with it was refused: it goes by itself.
     pub(super) alone: bool,
     /// It was offered to other sinks while this one is out of work, and stays here.
     pub(super) stays: bool,
+}
+
+/// How long a delivery is held: until a time, and no longer than that was to last, whatever the wall
+/// clock is set to meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Until when, on the wall clock.
+    pub(super) until: Timestamp,
+    /// When it has lasted for as long as it was to; quiet hours end when the wall clock says so.
+    at_most: Moment,
 }
 
 /// Where a delivery stands.
@@ -43,7 +54,7 @@ struct Skipped {
     /// The delivery before the first of them.
     after: Option<String>,
     /// When the first of them may go.
-    until: Timestamp,
+    held: Held,
 }
 
 /// A sink's deliveries in memory.
@@ -55,8 +66,8 @@ pub(super) struct Store {
     last_place: u64,
     /// How many there are of each incident.
     incidents: HashMap<String, usize>,
-    /// When those that are held may go.
-    holds: BTreeSet<(Timestamp, u64)>,
+    /// Those that are held.
+    holds: BTreeSet<u64>,
     /// When those that failed may be tried again.
     retries: BTreeSet<(Moment, u64)>,
     /// Ids that left, while the journal may still hold them open: whether it knows.
@@ -96,7 +107,7 @@ impl Store {
         if self.reading || self.leaving.len() >= OUTBOX_PER_SINK_MAX {
             return None;
         }
-        let due = self.skipped.as_ref().is_some_and(|skipped| is_past(skipped.until, now));
+        let due = self.skipped.as_ref().is_some_and(|skipped| skipped.held.is_over(now));
         if !self.behind && self.skipped.is_some() && (due || self.held() <= HELD_PER_SINK_MAX / 2) {
             self.cursor = self.skipped.take().and_then(|skipped| skipped.after);
             self.behind = true;
@@ -150,23 +161,23 @@ impl Store {
             self.cursor = Some(id);
             return Entered::Looked;
         }
-        let held_until = delivery.hold.as_ref().map(|hold| hold.until).filter(|until| !is_past(*until, now));
-        match held_until {
-            Some(until) if self.held() >= HELD_PER_SINK_MAX => {
-                let skipped = self.skipped.get_or_insert(Skipped { after: self.cursor.clone(), until });
-                skipped.until = skipped.until.min(until);
+        let held = Held::of(&delivery, now).filter(|held| !held.is_over(now));
+        match held {
+            Some(held) if self.held() >= HELD_PER_SINK_MAX => {
+                let skipped = self.skipped.get_or_insert(Skipped { after: self.cursor.clone(), held });
+                skipped.held = skipped.held.sooner(held);
             }
             None if self.due() >= OUTBOX_PER_SINK_MAX => return Entered::NoRoom,
-            held_until => {
+            held => {
                 self.last_place += 1;
                 let place = self.last_place;
                 self.places.insert(id.clone(), place);
                 if let Some(incident) = &delivery.notification.incident {
                     *self.incidents.entry(incident.clone()).or_default() += 1;
                 }
-                self.holds.extend(held_until.map(|until| (until, place)));
+                self.holds.extend(held.map(|_| place));
                 let (bundle, retry_at, standing) = (None, None, Standing::Waiting);
-                let entry = Entry { delivery, standing, retry_at, held_until, bundle, alone: false, stays: false };
+                let entry = Entry { delivery, standing, retry_at, held, bundle, alone: false, stays: false };
                 self.entries.insert(place, entry);
             }
         }
@@ -179,9 +190,7 @@ impl Store {
         let (id, place) = self.places.remove_entry(id)?;
         let entry = self.entries.remove(&place)?;
         self.leaving.insert(id, false);
-        if let Some(until) = entry.held_until {
-            self.holds.remove(&(until, place));
-        }
+        self.holds.remove(&place);
         if let Some(at) = entry.retry_at {
             self.retries.remove(&(at, place));
         }
@@ -224,22 +233,30 @@ impl Store {
     }
 
     /// Has a delivery wait, or wait for longer.
-    pub(super) fn hold(&mut self, id: &str, until: Timestamp) {
+    pub(super) fn hold(&mut self, id: &str, held: Held) {
         let Some(place) = self.places.get(id).copied() else { return };
-        let Some(entry) = self.entries.get_mut(&place) else { return };
-        if let Some(before) = entry.held_until.replace(until) {
-            self.holds.remove(&(before, place));
+        if let Some(entry) = self.entries.get_mut(&place) {
+            entry.held = Some(held);
+            self.holds.insert(place);
         }
-        self.holds.insert((until, place));
     }
 
-    /// Lets go of the first delivery whose hold is past: until when it was held, and what it is.
-    pub(super) fn release(&mut self, now: Now) -> Option<(Timestamp, &mut Entry)> {
-        let (until, place) = self.holds.first().copied().filter(|(until, _)| is_past(*until, now))?;
-        self.holds.remove(&(until, place));
-        let entry = self.entries.get_mut(&place)?;
-        entry.held_until = None;
-        Some((until, entry))
+    /// Lets go of what is held no longer, in order: until when each was held, its team and its id.
+    pub(super) fn release(&mut self, now: Now) -> Vec<(Timestamp, String, String)> {
+        let mut released = Vec::new();
+        for place in std::mem::take(&mut self.holds) {
+            let Some(entry) = self.entries.get_mut(&place) else { continue };
+            match entry.held {
+                Some(held) if held.is_over(now) => {
+                    entry.held = None;
+                    // What could wait may be told elsewhere now.
+                    entry.stays = false;
+                    released.push((held.until, entry.delivery.notification.team.clone(), entry.delivery.id.clone()));
+                }
+                _ => drop(self.holds.insert(place)),
+            }
+        }
+        released
     }
 
     /// When something that failed may be tried again, of what lies ahead.
@@ -286,10 +303,44 @@ impl Store {
     }
 
     /// When the next held delivery may go, of those in memory and of those that were skipped.
-    pub(super) fn next_release(&self) -> Option<Timestamp> {
-        let first = self.holds.first().map(|(until, _)| *until);
-        let skipped = self.skipped.as_ref().map(|skipped| skipped.until);
-        first.into_iter().chain(skipped).min()
+    pub(super) fn next_release(&self, now: Now) -> Option<Moment> {
+        let held = self.holds.iter().filter_map(|place| self.entries.get(place)?.held);
+        held.chain(self.skipped.as_ref().map(|skipped| skipped.held)).map(|held| held.ends(now)).min()
+    }
+}
+
+impl Held {
+    /// How long the delivery is held from now on, if it is.
+    fn of(delivery: &Delivery, now: Now) -> Option<Held> {
+        let hold = delivery.hold.as_ref()?;
+        let at_most = match hold.why {
+            HoldReason::QuietHours => Moment::NEVER,
+            HoldReason::ManyIncidents => {
+                let lasts = Duration::try_from(hold.until.duration_since(delivery.created_at)).unwrap_or_default();
+                (now.moment + lasts).round_up()
+            }
+        };
+        Some(Held { until: hold.until, at_most })
+    }
+
+    /// Whether what it is held for is over.
+    fn is_over(&self, now: Now) -> bool {
+        self.until.as_microsecond() <= now.utc.as_microsecond() || self.at_most <= now.moment
+    }
+
+    /// When that will be, as far as the wall clock is right now.
+    fn ends(&self, now: Now) -> Moment {
+        now.moment_of(self.until).min(self.at_most)
+    }
+
+    /// As soon as either of them.
+    fn sooner(self, other: Held) -> Held {
+        Held { until: self.until.min(other.until), at_most: self.at_most.min(other.at_most) }
+    }
+
+    /// As long as both of them.
+    pub(super) fn longer(self, other: Held) -> Held {
+        Held { until: self.until.max(other.until), at_most: self.at_most.max(other.at_most) }
     }
 }
 
@@ -299,9 +350,9 @@ impl Entry {
         self.retry_at
     }
 
-    /// Not before this, since it is held.
-    pub(super) fn held_until(&self) -> Option<Timestamp> {
-        self.held_until
+    /// Not before this is over, since it is held.
+    pub(super) fn held(&self) -> Option<Held> {
+        self.held
     }
 
     /// The incident it is of.
@@ -319,9 +370,4 @@ impl Entry {
         notification.delivery.late_by_s = (late_us / 1_000) as f64 / 1_000.0;
         notification
     }
-}
-
-/// Whether the wall clock has reached `until`.
-pub(super) fn is_past(until: Timestamp, now: Now) -> bool {
-    until.as_microsecond() <= now.utc.as_microsecond()
 }

@@ -125,8 +125,9 @@ impl RoutingMachine {
         let mut next = None;
         for (recipient, route) in self.routes_of(incident, Kind::Reminder, now.utc) {
             let (Some(repeat), Some(told)) = (route.repeat, incident.told.get(&recipient)) else { continue };
-            let told_at = told.held_until.unwrap_or(told.at).max(told.at);
-            let at = (now.moment_of(told_at) + repeat).round_up();
+            let told_at = now.moment_past(told.at);
+            let told_at = told.held_until.map_or(told_at, |held| now.moment_of(held).max(told_at));
+            let at = (told_at + repeat).round_up();
             let Some(at) = self.once_free(incident, &recipient.0, at, now) else { continue };
             if at <= now.moment {
                 due.insert(recipient, route);
@@ -149,10 +150,11 @@ impl RoutingMachine {
     /// Steps of escalation that are due now, and when the next one is.
     fn escalations(&self, open: &OpenIncident, now: Now) -> (Vec<(Name, u32)>, Option<Moment>) {
         let incident = &open.incident;
-        let told = incident.delivered_at.or_else(|| {
+        let told = incident.delivered_at.map(|at| now.moment_past(at)).or_else(|| {
             // What waits for the end of quiet hours reaches nobody before.
             let held = incident.told.values().map(|told| told.held_until).min().flatten();
-            incident.first_told_at.map(|told| held.map_or(told, |until| told.max(until)))
+            let told = now.moment_past(incident.first_told_at?);
+            Some(held.map_or(told, |until| told.max(now.moment_of(until))))
         });
         let (Some(told), true) = (told, is_escalated(open)) else { return (Vec::new(), None) };
         let (mut due, mut next) = (Vec::new(), None);
@@ -163,7 +165,7 @@ impl RoutingMachine {
                 if incident.escalated.contains(&key) {
                     continue;
                 }
-                let at = (now.moment_of(told) + step.after).round_up();
+                let at = (told + step.after).round_up();
                 let Some(at) = self.once_free(incident, &team.name, at, now) else { continue };
                 if at <= now.moment {
                     due.push(key);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::time::{Moment, Now};
+use crate::domain::time::{Moment, Now, QUANTUM};
 
 /// Incidents are counted over this.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -43,6 +43,12 @@ impl Crowd {
             }
         }
     }
+}
+
+/// Whether what is told at `at` and waits until `until` waits for others, and not for the end of hours
+/// that are quiet: so short a rest of those makes no difference.
+pub(super) fn is_gathering(at: Timestamp, until: Timestamp) -> bool {
+    Duration::try_from(until.duration_since(at)).is_ok_and(|wait| wait <= GATHER + QUANTUM)
 }
 
 #[cfg(test)]

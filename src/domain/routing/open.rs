@@ -76,9 +76,9 @@ impl OpenIncident {
         let incident = &open.incident;
         open.total = incident.alerts.len();
         let untold = incident.told.is_empty() && incident.owed.is_empty() && !incident.fatal && !hold_for.is_zero();
-        open.tell_due = untold.then(|| now.moment_of(incident.opened_at) + hold_for);
-        open.calm_due = incident.calm_since.map(|since| now.moment_of(since) + calm);
-        open.close_due = incident.fatal.then(|| now.moment_of(incident.changed_at) + FATAL_OPEN);
+        open.tell_due = untold.then(|| now.moment_past(incident.opened_at) + hold_for);
+        open.calm_due = incident.calm_since.map(|since| now.moment_past(since) + calm);
+        open.close_due = incident.fatal.then(|| now.moment_past(incident.changed_at) + FATAL_OPEN);
         if incident.has_news {
             open.update_due = Some(now.moment + FOLD);
         } else if !untold {

@@ -189,7 +189,7 @@ impl RoutingMachine {
     ) -> (Vec<String>, RoutingEffects) {
         let (mut moved, mut effects) = (Vec::new(), RoutingEffects::default());
         for stranded in deliveries {
-            if stranded.hold.as_ref().is_some_and(|hold| hold.until > now.utc) {
+            if stranded.is_held(now.utc) {
                 continue;
             }
             if let Some(target) = self.other_way(sink, &stranded.notification) {

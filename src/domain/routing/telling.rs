@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use runwatch_plugin::{AlertSummary, DeliveryNote, Kind, Notification, Severity};
 
 use super::cause::alert_key;
+use super::crowd::is_gathering;
 use super::open::OpenIncident;
 use super::recipients::{self, Route, Told, evidence_for, team_of};
 use super::{Occasion, RoutingEffects, RoutingMachine, words};
@@ -199,8 +200,10 @@ fn hold(
     at: Timestamp,
 ) -> Option<Hold> {
     if kind == Kind::Resolved {
-        let until = told.and_then(|told| told.held_until).filter(|until| *until > at)?;
-        return Some(Hold { until, why: HoldReason::QuietHours });
+        let told = told?;
+        let until = told.held_until.filter(|until| *until > at)?;
+        let why = if is_gathering(told.at, until) { HoldReason::ManyIncidents } else { HoldReason::QuietHours };
+        return Some(Hold { until, why });
     }
     let quiet = route.quiet_until.map(|until| Hold { until, why: HoldReason::QuietHours });
     let crowd = crowd.map(|until| Hold { until, why: HoldReason::ManyIncidents });

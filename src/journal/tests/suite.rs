@@ -5,7 +5,7 @@ use runwatch_plugin::RunState;
 
 use super::sample::*;
 use super::{Counts, MemoryJournal, Peek, both, entry};
-use crate::domain::delivery::{Delivery, Settlement};
+use crate::domain::delivery::{Delivery, Pause, Settlement};
 use crate::domain::incident::Incident;
 use crate::domain::ledger::NoteKind;
 use crate::limits::{JOURNAL_KEPT, JOURNAL_PRUNE_COMMITS};
@@ -20,6 +20,7 @@ both!(
     a_settled_delivery_stays_settled,
     the_first_delivery_of_an_incident_is_known_by_its_attempts,
     a_retry_keeps_its_place_and_counts,
+    the_longest_pause_of_a_sink_is_recovered_with_when_it_began,
     a_settlement_of_an_unknown_delivery_is_noted,
     recovery_takes_so_many_a_sink,
     incidents_are_listed_newest_first,
@@ -205,6 +206,19 @@ async fn a_retry_keeps_its_place_and_counts(journal: &impl Peek) {
     let tried = Delivery { attempts: 2, ..one };
     assert_eq!(journal.recover(10).await.unwrap().deliveries, [tried.clone(), two.clone()]);
     assert_eq!(journal.outbox(&"desktop".into(), None, 10).await.unwrap(), [tried, two]);
+}
+
+async fn the_longest_pause_of_a_sink_is_recovered_with_when_it_began(journal: &impl Peek) {
+    let deliveries = ["d1", "d2", "d3"].map(|id| delivery(id, "desktop", None, 1)).to_vec();
+    let failed =
+        [("d1", 1, 2, retry(90)), ("d1", 2, 10, retry(70)), ("d2", 1, 20, retry(80)), ("d3", 1, 30, retry(99))];
+    let settlements = failed.map(|(id, attempt, s, outcome)| settlement(id, attempt, s, outcome)).to_vec();
+    journal.commit(Entry { deliveries, settlements, ..Entry::default() }).await.unwrap();
+    journal.commit(entry(|entry| entry.settlements = vec![settlement("d3", 2, 40, delivered())])).await.unwrap();
+    let paused = journal.recover(10).await.unwrap().paused;
+    let [(sink, Pause { since, until })] = &paused[..] else { panic!("one: {paused:?}") };
+    let found = (&**sink, since.as_microsecond(), until.as_microsecond());
+    assert_eq!(found, ("desktop", at(20).as_microsecond(), at(80).as_microsecond()));
 }
 
 async fn a_settlement_of_an_unknown_delivery_is_noted(journal: &impl Peek) {

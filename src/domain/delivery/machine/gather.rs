@@ -50,7 +50,7 @@ impl DeliveryMachine {
     /// Whether all parts of a digest wait to be sent.
     fn is_whole(&self, number: u64) -> bool {
         let waits = |id: &String| {
-            self.store.get(id).is_some_and(|one| one.standing == Standing::Waiting && one.held_until().is_none())
+            self.store.get(id).is_some_and(|one| one.standing == Standing::Waiting && one.held().is_none())
         };
         self.bundles.get(&number).is_some_and(|bundle| bundle.members.iter().all(waits))
     }
@@ -90,11 +90,8 @@ impl DeliveryMachine {
     /// What is held no longer may go: what was held together as one digest.
     pub(super) fn release(&mut self, now: Now) {
         let mut groups: BTreeMap<(Timestamp, String), Vec<String>> = BTreeMap::new();
-        while let Some((until, entry)) = self.store.release(now) {
-            // What could wait may be told elsewhere now.
-            entry.stays = false;
-            let group = (until, entry.delivery.notification.team.clone());
-            groups.entry(group).or_default().push(entry.delivery.id.clone());
+        for (until, team, id) in self.store.release(now) {
+            groups.entry((until, team)).or_default().push(id);
         }
         if groups.is_empty() {
             return;
@@ -110,7 +107,7 @@ impl DeliveryMachine {
 
     fn may_join(&self, id: &str) -> bool {
         self.store.get(id).is_some_and(|one| {
-            one.held_until().is_none() && one.standing == Standing::Waiting && one.bundle.is_none() && !one.alone
+            one.held().is_none() && one.standing == Standing::Waiting && one.bundle.is_none() && !one.alone
         })
     }
 
@@ -161,9 +158,9 @@ impl DeliveryMachine {
                 outcome: AttemptOutcome::Folded { into },
             });
         }
-        for (id, until) in fold::waits_along(self.store.iter()) {
+        for (id, held) in fold::waits_along(self.store.iter()) {
             self.leave_bundle(&id);
-            self.store.hold(&id, until);
+            self.store.hold(&id, held);
         }
     }
 }
@@ -183,7 +180,7 @@ impl<'e> Busy<'e> {
 
     /// What is held keeps back its own incident alone: the run's other news need not wait for it.
     fn note(&mut self, entry: &'e Entry) {
-        if entry.held_until().is_none() {
+        if entry.held().is_none() {
             self.runs.insert(&entry.delivery.notification.run.id);
         }
         self.incidents.extend(entry.incident());
@@ -192,5 +189,5 @@ impl<'e> Busy<'e> {
 
 fn is_ready(entry: &Entry, now: Now, probing: bool) -> bool {
     let rested = probing || entry.retry_at().is_none_or(|at| at <= now.moment);
-    entry.standing == Standing::Waiting && entry.held_until().is_none() && rested
+    entry.standing == Standing::Waiting && entry.held().is_none() && rested
 }

@@ -161,6 +161,24 @@ fn a_hold_follows_the_wall_clock() {
 }
 
 #[test]
+fn what_is_gathered_is_gathered_no_longer_for_a_wall_clock_that_was_set_back() {
+    let hours_behind = |ms: i64| Now { utc: at(ms - 3 * 3_600_000).utc, ..at(ms) };
+    // Taken up by a life of the engine that began behind it, and set back within one.
+    for (taken, looked) in [(hours_behind as fn(i64) -> Now, hours_behind as fn(i64) -> Now), (at, hours_behind)] {
+        let mut machine = DeliveryMachine::new(wide(1));
+        let gathered = ["a", "b"].map(|id| held(lone(id), 10_000, ManyIncidents));
+        machine.on_deliver(gathered.to_vec(), taken(2_000));
+        machine.on_deliver(vec![delivery("a2", "incident of a", Update)], taken(2_000));
+        assert_eq!(machine.next_attempt(looked(11_990)), None);
+        assert_eq!(machine.next_deadline(), Some(at(12_000).moment));
+        let Some(Message::Digest(told)) = machine.next_attempt(looked(12_000)).map(|attempt| attempt.message) else {
+            panic!("they go, and together");
+        };
+        assert_eq!(told.notifications.len(), 3);
+    }
+}
+
+#[test]
 fn what_came_and_went_while_it_was_held_is_told_once_as_over() {
     let mut bench = Bench::new(wide(1));
     bench.give([held(delivery("a1", "a", Firing), 60_000, QuietHours)]);

@@ -187,3 +187,16 @@ fn a_digest_is_of_one_team() {
     bench.sleep();
     assert_eq!(bench.flush(), ["[n1 n2]"]);
 }
+
+#[test]
+fn a_pause_of_an_earlier_life_lasts_no_longer_for_a_wall_clock_that_was_set_back() {
+    let pause = Pause { since: at(0).utc, until: at(60_000).utc };
+    for (behind_ms, ends_ms) in [(0, 60_000), (3 * 3_600_000, 61_000)] {
+        let mut machine = DeliveryMachine::new(wide(1));
+        let now = |ms: i64| Now { utc: at(ms - behind_ms).utc, ..at(ms) };
+        machine.pause(pause, now(1_000));
+        machine.on_deliver(vec![lone("a")], now(1_000));
+        assert_eq!(machine.next_attempt(now(ends_ms - 10)), None);
+        assert!(machine.next_attempt(now(ends_ms)).is_some());
+    }
+}

@@ -108,6 +108,21 @@ fn a_step_of_escalation_is_taken_once_through_a_restart() {
 }
 
 #[test]
+fn a_wall_clock_that_was_set_back_puts_off_neither_escalation_nor_reminder() {
+    let mut night = hung(lab());
+    delivered(&mut night, 6_000);
+    let behind = Now { utc: now_at(-2 * HOUR).utc, ..night.now() };
+    let anew = |teams: Arc<[Team]>| {
+        let mut routing = RoutingMachine::new(teams.clone(), SinkDirectory::of(&teams), None, "k3f9xa".into(), 1);
+        night.routing.incidents().into_iter().for_each(|incident| routing.restore(incident, behind));
+        routing.next_deadline()
+    };
+    assert_eq!(anew(night.teams.clone()), Some(behind.moment + seconds(15 * 60)));
+    let unescalated = Team { escalate: Vec::new(), ..lab() };
+    assert_eq!(anew(Arc::new([unescalated])), Some(behind.moment + seconds(3_600)));
+}
+
+#[test]
 fn whoever_acknowledges_stops_reminders_and_escalation_and_is_told_the_end() {
     let mut night = hung(lab());
     let incident = night.incident();
