@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use runwatch_plugin::{Receipt, RunState, Sink, SinkError};
 
 pub use configuration::{ConfigView, TeamFileView};
-pub use journal::{Alive, Entry, Journal, JournalError, Recovered, RecoveredRun, Unreadable};
+pub use journal::{Alive, Entry, Journal, JournalError, Recovered, RecoveredRun, Unreadable, Written};
 pub use not_ready::NotReady;
 pub use operator::{OperateError, Operator};
 

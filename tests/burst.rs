@@ -13,7 +13,7 @@ use runwatch::domain::incident::Incident;
 use runwatch::domain::ledger::{Ledger, LedgerQuery};
 use runwatch::domain::team::{Pacing, SinkKey};
 use runwatch::journal::MemoryJournal;
-use runwatch::ports::{Entry, IncidentQuery, Intake, Journal, JournalError, Origin, Recovered};
+use runwatch::ports::{Entry, IncidentQuery, Intake, Journal, JournalError, Origin, Recovered, Written};
 
 use crate::engine::{World, night, pass, team};
 
@@ -34,7 +34,7 @@ impl Journal for SlowJournal {
         self.memory.recover(outbox_per_sink).await
     }
 
-    async fn write(&self, entry: Arc<Entry>) -> Result<(), JournalError> {
+    async fn write(&self, entry: Arc<Entry>) -> Result<Written, JournalError> {
         tokio::time::sleep(WRITE).await;
         self.written.lock().unwrap().push(entry.clone());
         self.memory.write(entry).await

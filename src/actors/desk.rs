@@ -11,7 +11,7 @@ use super::roster::Roster;
 use crate::domain::delivery::Delivery;
 use crate::domain::team::SinkKey;
 use crate::messages::Deliver;
-use crate::ports::{Entry, IntakeError, Journal};
+use crate::ports::{Entry, IntakeError, Journal, Written};
 use crate::telemetry;
 
 /// Entries that may wait: more than can be under way, so that it is full only behind a journal
@@ -92,10 +92,12 @@ pub async fn run(
             callers.push(next.done);
         }
         let entry = Arc::new(entry);
+        let mut told_already = Vec::new();
         if !entry.is_empty() {
-            commit(&entry, journal.as_ref(), &trouble).await;
+            Written { settled: told_already } = commit(&entry, journal.as_ref(), &trouble).await;
         }
-        let Entry { deliveries, settlements, .. } = Arc::unwrap_or_clone(entry);
+        let Entry { mut deliveries, settlements, .. } = Arc::unwrap_or_clone(entry);
+        deliveries.retain(|delivery| !told_already.contains(&delivery.id));
         if !settlements.is_empty() {
             settled.notify_waiters();
         }
@@ -107,19 +109,26 @@ pub async fn run(
     }
 }
 
-async fn commit(entry: &Arc<Entry>, journal: &dyn Journal, trouble: &JournalTrouble) {
+async fn commit(entry: &Arc<Entry>, journal: &dyn Journal, trouble: &JournalTrouble) -> Written {
     let mut wait = RETRY_FIRST;
     let mut failed = false;
-    while let Err(error) = journal.write(entry.clone()).await {
-        failed = true;
-        note(trouble, Some(error.to_string()));
-        telemetry::journal_failed(&error.to_string(), wait);
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(RETRY_MAX);
-    }
-    if failed {
-        note(trouble, None);
-        telemetry::journal_back();
+    loop {
+        match journal.write(entry.clone()).await {
+            Ok(written) => {
+                if failed {
+                    note(trouble, None);
+                    telemetry::journal_back();
+                }
+                return written;
+            }
+            Err(error) => {
+                failed = true;
+                note(trouble, Some(error.to_string()));
+                telemetry::journal_failed(&error.to_string(), wait);
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(RETRY_MAX);
+            }
+        }
     }
 }
 

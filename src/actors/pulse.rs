@@ -84,7 +84,7 @@ impl Pulse {
         }
         let entry = Entry { alive: Some(Alive { at: now.utc, stopping: false }), ..Entry::default() };
         let result = match tokio::time::timeout(SELF_ANSWER_TIMEOUT, journal.commit(entry)).await {
-            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Ok(answer) => answer.map(drop).map_err(|error| error.to_string()),
             Err(_) => Err("the journal gives no answer".to_owned()),
         };
         self.note(now.moment, &result);

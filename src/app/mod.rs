@@ -142,8 +142,11 @@ impl Engine {
                 let (stage, how) = match happened {
                     Ok(ended) => ended,
                     Err(order) => {
-                        if let Some(order) = order {
-                            self.obey(order).await;
+                        // An order that waits for a full disk keeps nobody from stopping the engine.
+                        if let Some(order) = order
+                            && let Either::Left((value, _)) = select(until.as_mut(), Box::pin(self.obey(order))).await
+                        {
+                            return value;
                         }
                         continue;
                     }

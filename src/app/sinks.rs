@@ -16,7 +16,7 @@ use crate::domain::routing::SinkDirectory;
 use crate::domain::team::SinkKey;
 use crate::limits::OUTBOX_PER_SINK_MAX;
 use crate::messages::Orphaned;
-use crate::ports::Journal;
+use crate::ports::{Journal, JournalError};
 use crate::telemetry;
 
 /// A sink that has its address, and does not run yet.
@@ -74,17 +74,42 @@ pub(super) fn directory(sinks: &[SinkPlace]) -> SinkDirectory {
     SinkDirectory { known: sinks.iter().map(|sink| sink.key.clone()).collect(), fallbacks: fallbacks.collect() }
 }
 
-/// Hands what waits for a sink that is no more to the Router, until nothing is left.
+/// A journal that could not be read is asked again after this.
+const ADOPT_RETRY: Duration = Duration::from_secs(5);
+
+/// Hands what waits for a sink that is no more to the Router, until nothing is left. A journal that cannot
+/// be read is asked again by and by; nobody waits for that.
 pub(super) async fn adopt(journal: Arc<dyn Journal>, sink: SinkKey, router: Outlet<Orphaned>) {
+    if hand_over_orphans(&journal, &sink, &router).await {
+        return;
+    }
+    actix_rt::spawn(async move {
+        loop {
+            tokio::time::sleep(ADOPT_RETRY).await;
+            if hand_over_orphans(&journal, &sink, &router).await {
+                return;
+            }
+        }
+    });
+}
+
+/// Whether there is nothing more to do: all is handed over, or another life of the engine will.
+async fn hand_over_orphans(journal: &Arc<dyn Journal>, sink: &SinkKey, router: &Outlet<Orphaned>) -> bool {
     let mut after: Option<String> = None;
     loop {
-        let orphans = match journal.outbox(&sink, after.as_deref(), OUTBOX_PER_SINK_MAX).await {
+        let orphans = match journal.outbox(sink, after.as_deref(), OUTBOX_PER_SINK_MAX).await {
             Ok(orphans) => orphans,
-            Err(error) => return telemetry::journal_failed(&error.to_string(), Duration::ZERO),
+            Err(JournalError::Closed) => return true,
+            Err(error) => {
+                telemetry::journal_failed(&error.to_string(), ADOPT_RETRY);
+                return false;
+            }
         };
-        let Some(last) = orphans.last().map(|orphan| orphan.id.clone()) else { return };
+        let Some(last) = orphans.last().map(|orphan| orphan.id.clone()) else { return true };
         after = Some(last);
-        telemetry::orphans_found(&sink, orphans.len());
-        router.hand_over(Orphaned(orphans)).await.unwrap_or_default();
+        telemetry::orphans_found(sink, orphans.len());
+        if router.hand_over(Orphaned(orphans)).await.is_err() {
+            return true;
+        }
     }
 }

@@ -120,6 +120,8 @@ pub struct Told {
     pub severity: Severity,
     /// Until when the telling was held, where it was.
     pub held_until: Option<Timestamp>,
+    /// The attempt that had ended badly last by then; 0 before any did.
+    pub fallen: u32,
 }
 
 /// Somebody takes care of an incident.

@@ -25,7 +25,7 @@ use crate::domain::widening::Widening;
 use crate::limits::{
     INCIDENTS_LISTED_MAX, JOURNAL_PRUNE_COMMITS, JOURNAL_ROWS_MAX, OUTBOX_HELD_PER_SINK_MAX, SILENCE_LISTED,
 };
-use crate::ports::{Entry, IncidentQuery, Journal, JournalError, Recovered, RecoveredRun};
+use crate::ports::{Entry, IncidentQuery, Journal, JournalError, Recovered, RecoveredRun, Written};
 
 /// A journal that lives as long as the value.
 #[derive(Debug)]
@@ -162,7 +162,7 @@ impl Journal for MemoryJournal {
         Ok(self.state().recover(outbox_per_sink))
     }
 
-    async fn write(&self, entry: Arc<Entry>) -> Result<(), JournalError> {
+    async fn write(&self, entry: Arc<Entry>) -> Result<Written, JournalError> {
         let mut state = self.state();
         if state.fail_next > 0 {
             state.fail_next -= 1;
@@ -173,8 +173,7 @@ impl Journal for MemoryJournal {
                 hint: String::new(),
             });
         }
-        state.apply(Arc::unwrap_or_clone(entry));
-        Ok(())
+        Ok(state.apply(Arc::unwrap_or_clone(entry)))
     }
 
     async fn outbox(&self, sink: &SinkKey, after: Option<&str>, limit: usize) -> Result<Vec<Delivery>, JournalError> {
@@ -210,7 +209,8 @@ impl Journal for MemoryJournal {
 }
 
 impl State {
-    fn apply(&mut self, entry: Entry) {
+    fn apply(&mut self, entry: Entry) -> Written {
+        let mut written = Written::default();
         self.commits += 1;
         self.last_incident = self.last_incident.max(highest_incident(&entry));
         self.last_written_us = self.last_written_us.max(newest_us(&entry));
@@ -235,6 +235,11 @@ impl State {
             self.incidents.insert(seq, rows::storable_incident(incident));
         }
         for delivery in deliveries {
+            self.reopen_moved(&delivery);
+            let known = self.outbox_seq.get(&delivery.id).and_then(|seq| self.outbox.get(seq));
+            if known.is_some_and(|row| row.settled.is_some()) {
+                written.settled.push(delivery.id.clone());
+            }
             self.insert(rows::storable(delivery));
         }
         for settlement in settlements {
@@ -271,6 +276,7 @@ impl State {
             self.since_pruned = 0;
             self.prune(JOURNAL_ROWS_MAX);
         }
+        written
     }
 
     fn seq(&mut self) -> u64 {
@@ -286,6 +292,23 @@ impl State {
         self.outbox_seq.insert(delivery.id.clone(), seq);
         self.open.entry(delivery.sink.clone()).or_default().insert(seq);
         self.outbox.insert(seq, MemoryRow { delivery, next_at: None, settled: None });
+    }
+
+    /// One that went another way, and comes back since there is no other, is still to be made.
+    fn reopen_moved(&mut self, delivery: &Delivery) {
+        let Some(seq) = self.outbox_seq.get(&delivery.id) else { return };
+        let moved = |one: &Settlement| match &one.outcome {
+            AttemptOutcome::Folded { into } => {
+                one.delivery == delivery.id && into.starts_with(&format!("{}-", delivery.notification.id))
+            }
+            _ => false,
+        };
+        if let Some(row) = self.outbox.get_mut(seq).filter(|row| matches!(row.settled, Some(Settled::Folded(_))))
+            && self.settlements.iter().any(moved)
+        {
+            row.settled = None;
+            self.open.entry(delivery.sink.clone()).or_default().insert(*seq);
+        }
     }
 
     fn settle(&mut self, settlement: &Settlement) {

@@ -15,7 +15,7 @@ use crate::domain::names::RunKey;
 use crate::domain::run::{RunFacts, RunVerdict};
 use crate::domain::silence::Silence;
 use crate::domain::widening::Widening;
-use crate::ports::Entry;
+use crate::ports::{Entry, Written};
 
 /// Why an entry was not written.
 pub(super) enum Failure {
@@ -36,7 +36,8 @@ impl From<Bad> for Failure {
 }
 
 /// Writes an entry down, within the transaction.
-pub(super) fn apply(tx: &Transaction<'_>, entry: &Entry) -> Result<(), Failure> {
+pub(super) fn apply(tx: &Transaction<'_>, entry: &Entry) -> Result<Written, Failure> {
+    let mut written = Written::default();
     let now_us = stamp(tx, entry)?;
     for (run, attempt, transition) in &entry.transitions {
         insert_transition(tx, run, *attempt, transition)?;
@@ -45,7 +46,9 @@ pub(super) fn apply(tx: &Transaction<'_>, entry: &Entry) -> Result<(), Failure> 
         upsert_incident(tx, incident)?;
     }
     for delivery in &entry.deliveries {
-        insert_delivery(tx, delivery)?;
+        if insert_delivery(tx, delivery)? {
+            written.settled.push(delivery.id.clone());
+        }
     }
     for settlement in &entry.settlements {
         settle(tx, settlement)?;
@@ -75,7 +78,7 @@ pub(super) fn apply(tx: &Transaction<'_>, entry: &Entry) -> Result<(), Failure> 
     for (team, until) in &entry.reports {
         upsert_report(tx, team, *until)?;
     }
-    Ok(())
+    Ok(written)
 }
 
 /// Notes the newest time, the highest incident and whether we are told to stop; returns the newest time so far.
@@ -119,14 +122,15 @@ fn upsert_incident(tx: &Transaction<'_>, incident: &Incident) -> Result<(), Fail
     Ok(())
 }
 
-fn insert_delivery(tx: &Transaction<'_>, delivery: &Delivery) -> Result<(), Failure> {
+/// Writes a delivery down, unless it is there; whether it is, and is settled.
+fn insert_delivery(tx: &Transaction<'_>, delivery: &Delivery) -> Result<bool, Failure> {
     let delivery = rows::storable(delivery.clone());
     let body = rows::write_delivery(&delivery)?;
-    tx.prepare_cached(
+    let mut statement = tx.prepare_cached(
         "INSERT INTO outbox (id, sink, team, incident, attempts, created_us, hold_us, body)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING",
-    )?
-    .execute(params![
+    )?;
+    let inserted = statement.execute(params![
         delivery.id,
         &*delivery.sink,
         delivery.notification.team,
@@ -136,7 +140,18 @@ fn insert_delivery(tx: &Transaction<'_>, delivery: &Delivery) -> Result<(), Fail
         delivery.hold.as_ref().map(|hold| hold.until.as_microsecond()),
         body
     ])?;
-    Ok(())
+    if inserted > 0 {
+        return Ok(false);
+    }
+    // One that went another way, and comes back since there is no other, is still to be made.
+    let moved = format!("{}-", delivery.notification.id);
+    tx.prepare_cached(
+        "UPDATE outbox SET settled_us = NULL, outcome = NULL WHERE id = ?1 AND outcome = 'folded'
+         AND EXISTS (SELECT 1 FROM attempts WHERE delivery = ?1 AND outcome = 'folded' AND substr(said, 1, length(?2)) = ?2)",
+    )?
+    .execute(params![delivery.id, moved])?;
+    let mut known = tx.prepare_cached("SELECT settled_us IS NOT NULL FROM outbox WHERE id = ?1")?;
+    Ok(known.query_row([&delivery.id], |row| row.get(0))?)
 }
 
 /// Appends the attempt to the ledger and moves the outbox row on, unless that is settled already.

@@ -19,7 +19,7 @@ use crate::domain::incident::Incident;
 use crate::domain::ledger::{Ledger, LedgerQuery};
 use crate::domain::team::SinkKey;
 use crate::limits::JOURNAL_REQUESTS_MAX;
-use crate::ports::{Entry, IncidentQuery, Journal, JournalError, Recovered, Unreadable};
+use crate::ports::{Entry, IncidentQuery, Journal, JournalError, Recovered, Unreadable, Written};
 
 type Question = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -130,7 +130,7 @@ impl Journal for SqliteJournal {
         Ok(Recovered { unreadable, ..recovered })
     }
 
-    async fn write(&self, entry: Arc<Entry>) -> Result<(), JournalError> {
+    async fn write(&self, entry: Arc<Entry>) -> Result<Written, JournalError> {
         let (answer, answered) = oneshot::channel();
         let writer = self.writer.as_ref().ok_or(JournalError::Closed)?;
         writer.send(Request::Commit(entry, answer)).await.map_err(|_| JournalError::Closed)?;

@@ -14,12 +14,12 @@ use super::record::{Failure, apply};
 use super::rows::Bad;
 use super::{error, prune};
 use crate::limits::{JOURNAL_GROUP_MAX, JOURNAL_PRUNE_COMMITS, JOURNAL_PRUNE_ROWS, JOURNAL_ROWS_MAX};
-use crate::ports::{Entry, JournalError};
+use crate::ports::{Entry, JournalError, Written};
 
 /// What the writer is asked to do.
 pub(super) enum Request {
     /// Write an entry, then answer.
-    Commit(Arc<Entry>, oneshot::Sender<Result<(), JournalError>>),
+    Commit(Arc<Entry>, oneshot::Sender<Result<Written, JournalError>>),
     /// Do something else with the connection; it answers by itself.
     Job(Box<dyn FnOnce(&mut Connection) + Send>),
 }
@@ -69,7 +69,7 @@ impl Writer {
     }
 
     /// Writes entries, together if that goes, and says what became of each.
-    fn write(&mut self, entries: Vec<Arc<Entry>>) -> Vec<Result<(), JournalError>> {
+    fn write(&mut self, entries: Vec<Arc<Entry>>) -> Vec<Result<Written, JournalError>> {
         if entries.is_empty() {
             return Vec::new();
         }
@@ -82,7 +82,7 @@ impl Writer {
             // entries may still fit, and each learns what became of itself.
             Err(Abort::Lost(_)) if entries.len() > 1 => {
                 let alone = entries.iter().map(|entry| match self.write_together(std::slice::from_ref(entry)) {
-                    Ok(mut results) => results.pop().unwrap_or(Ok(())),
+                    Ok(mut results) => results.pop().unwrap_or(Ok(Written::default())),
                     Err(Abort::Begin(error) | Abort::Lost(error)) => Err(self.fails(&error)),
                 });
                 alone.collect()
@@ -91,13 +91,13 @@ impl Writer {
         }
     }
 
-    fn write_together(&mut self, entries: &[Arc<Entry>]) -> Result<Vec<Result<(), JournalError>>, Abort> {
+    fn write_together(&mut self, entries: &[Arc<Entry>]) -> Result<Vec<Result<Written, JournalError>>, Abort> {
         let path = &self.path;
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Abort::Begin)?;
         // A savepoint keeps a copy of every page that is changed under it, so that one entry goes without.
         if let [entry] = entries {
             return match apply(&tx, entry) {
-                Ok(()) => tx.commit().map(|()| vec![Ok(())]).map_err(Abort::Lost),
+                Ok(written) => tx.commit().map(|()| vec![Ok(written)]).map_err(Abort::Lost),
                 Err(Failure::Sql(error)) => Err(Abort::Lost(error)),
                 Err(Failure::Value(bad)) => Ok(vec![Err(not_a_row(path, bad))]),
             };
@@ -106,7 +106,7 @@ impl Writer {
         for entry in entries {
             mark(&tx, "SAVEPOINT entry")?;
             match apply(&tx, entry) {
-                Ok(()) => results.push(Ok(())),
+                Ok(written) => results.push(Ok(written)),
                 Err(Failure::Sql(error)) if tx.is_autocommit() => return Err(Abort::Lost(error)),
                 Err(Failure::Sql(error)) => {
                     mark(&tx, "ROLLBACK TO entry")?;

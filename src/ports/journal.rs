@@ -44,6 +44,13 @@ pub struct Entry {
     pub alive: Option<Alive>,
 }
 
+/// What became of an entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Those of its deliveries that were there before and are settled: nobody is to be sent them again.
+    pub settled: Vec<String>,
+}
+
 impl Entry {
     /// Writes down what routing came to.
     pub fn take(&mut self, effects: RoutingEffects) {
@@ -183,16 +190,16 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// The journal cannot be read.
     async fn recover(&self, outbox_per_sink: usize) -> Result<Recovered, JournalError>;
-    /// Writes an entry; resolves when it is on disk.
+    /// Writes an entry; resolves when it is on disk, with what it had of that before.
     ///
     /// # Errors
     /// Nothing of the entry is written.
-    async fn write(&self, entry: Arc<Entry>) -> Result<(), JournalError>;
+    async fn write(&self, entry: Arc<Entry>) -> Result<Written, JournalError>;
     /// The same for whoever writes an entry once, and does not try again with it.
     ///
     /// # Errors
     /// Nothing of the entry is written.
-    async fn commit(&self, entry: Entry) -> Result<(), JournalError> {
+    async fn commit(&self, entry: Entry) -> Result<Written, JournalError> {
         self.write(Arc::new(entry)).await
     }
     /// Unsettled deliveries of one sink after `after` (a delivery id, exclusive), oldest first.

@@ -10,7 +10,7 @@ use runwatch::domain::incident::Incident;
 use runwatch::domain::ledger::{Ledger, LedgerQuery};
 use runwatch::domain::team::SinkKey;
 use runwatch::journal::MemoryJournal;
-use runwatch::ports::{Entry, IncidentQuery, Journal, JournalError, Recovered};
+use runwatch::ports::{Entry, IncidentQuery, Journal, JournalError, Recovered, Written};
 
 use super::record::Record;
 
@@ -67,7 +67,7 @@ impl Journal for FaultyJournal {
         self.memory.recover(outbox_per_sink).await
     }
 
-    async fn write(&self, entry: Arc<Entry>) -> Result<(), JournalError> {
+    async fn write(&self, entry: Arc<Entry>) -> Result<Written, JournalError> {
         let pause = match self.disk()? {
             Disk::Full | Disk::Gone => return Err(failed("write")),
             Disk::Slow(pause) => pause,
@@ -78,10 +78,10 @@ impl Journal for FaultyJournal {
         let ids = entry.deliveries.iter().map(|delivery| delivery.id.clone()).collect();
         let settled = entry.settlements.iter().filter(|one| !matches!(one.outcome, AttemptOutcome::Retry { .. }));
         let settled = settled.map(|one| one.delivery.clone()).collect();
-        self.memory.write(entry).await?;
+        let written = self.memory.write(entry).await?;
         self.record.on_commit(ids, settled);
         tokio::time::sleep(pause).await;
-        Ok(())
+        Ok(written)
     }
 
     async fn outbox(&self, sink: &SinkKey, after: Option<&str>, limit: usize) -> Result<Vec<Delivery>, JournalError> {

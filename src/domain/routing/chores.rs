@@ -95,10 +95,7 @@ impl RoutingMachine {
         if open.incident.calm_since.is_some() {
             return;
         }
-        let told = &open.incident.told;
-        let worst = |team: &Name| told.iter().filter(|((of, _), _)| of == team).map(|(_, told)| told.severity).max();
-        let (known, fresh): (Vec<Name>, Vec<Name>) =
-            teams.into_iter().partition(|team| worst(team) >= Some(open.incident.severity));
+        let (known, fresh): (Vec<Name>, Vec<Name>) = teams.into_iter().partition(|team| knows(&open.incident, team));
         for (kind, teams) in [(Kind::Firing, fresh), (Kind::Reminder, known)] {
             if kind == Kind::Reminder && (open.incident.fatal || open.incident.acknowledged.is_some()) {
                 continue;
@@ -196,6 +193,12 @@ impl RoutingMachine {
         }
         self.tell_to(open, Kind::Escalation, &routes, now, effects);
     }
+}
+
+/// Whether a team was told how bad it is, and of how it ended.
+fn knows(incident: &Incident, team: &Name) -> bool {
+    let mut told = incident.told.iter().filter(|((of, _), _)| of == team).map(|(_, told)| told);
+    told.any(|told| told.severity >= incident.severity && told.fallen == incident.fallen)
 }
 
 /// Whether anybody further may be told: it is critical, and nobody takes care of it.

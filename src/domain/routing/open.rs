@@ -75,7 +75,7 @@ impl OpenIncident {
         let mut open = OpenIncident::new(incident, now);
         let incident = &open.incident;
         open.total = incident.alerts.len();
-        let untold = incident.told.is_empty() && incident.owed.is_empty() && !incident.fatal && !hold_for.is_zero();
+        let untold = incident.told.is_empty() && incident.owed.is_empty() && !incident.fatal;
         open.tell_due = untold.then(|| now.moment_past(incident.opened_at) + hold_for);
         open.calm_due = incident.calm_since.map(|since| now.moment_past(since) + calm);
         open.close_due = incident.fatal.then(|| now.moment_past(incident.changed_at) + FATAL_OPEN);

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::{RoutingEffects, RoutingMachine, SinkDirectory};
-use crate::domain::delivery::SinkCondition;
-use crate::domain::team::{SinkKey, Team};
+use crate::domain::team::Team;
 use crate::domain::time::Now;
 
 impl RoutingMachine {
@@ -12,13 +11,9 @@ impl RoutingMachine {
     /// trouble of a sink that is no more is over.
     pub fn reload(&mut self, teams: Arc<[Team]>, directory: SinkDirectory, now: Now) -> RoutingEffects {
         self.teams = teams;
-        let gone: Vec<SinkKey> =
-            self.sinks.troubled.keys().filter(|sink| !directory.known.contains(*sink)).cloned().collect();
         self.sinks.directory = directory;
         let mut effects = RoutingEffects::default();
-        for sink in gone {
-            effects.extend(self.on_sink_condition(&sink, SinkCondition::Working, now));
-        }
+        self.forget_sinks(now, &mut effects);
         self.rearm_all(now);
         effects
     }

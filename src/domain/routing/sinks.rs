@@ -127,12 +127,24 @@ impl RoutingMachine {
     /// for would never show that they work again.
     pub fn on_idle_sinks(&mut self, waiting: &BTreeSet<SinkKey>, now: Now) -> RoutingEffects {
         let mut effects = RoutingEffects::default();
+        self.forget_sinks(now, &mut effects);
         let of_sinks = self.open.of_sinks().filter_map(sink_of).map(SinkKey::from);
         let idle: BTreeSet<SinkKey> = of_sinks.filter(|sink| !waiting.contains(sink)).collect();
         for sink in idle {
             self.end_trouble(&sink, "runwatch began anew, and nothing waits for it", now, &mut effects);
         }
         effects
+    }
+
+    /// Sinks that are no more have no trouble, whichever life of the engine saw it.
+    pub(super) fn forget_sinks(&mut self, now: Now, effects: &mut RoutingEffects) {
+        let of_sinks = self.open.of_sinks().filter_map(sink_of).map(SinkKey::from);
+        let known = of_sinks.chain(self.sinks.troubled.keys().cloned());
+        let gone: BTreeSet<SinkKey> = known.filter(|sink| !self.sinks.exists(sink)).collect();
+        for sink in gone {
+            self.sinks.troubled.remove(&sink);
+            self.end_trouble(&sink, "it is no more", now, effects);
+        }
     }
 
     fn sink_is_back(&mut self, sink: &SinkKey, now: Now, effects: &mut RoutingEffects) {
@@ -217,6 +229,10 @@ impl RoutingMachine {
     pub fn on_orphans(&mut self, orphans: Vec<Delivery>, now: Now) -> RoutingEffects {
         let mut effects = RoutingEffects::default();
         for orphan in orphans {
+            if self.sinks.exists(&orphan.sink) {
+                // It is there again, and has it.
+                continue;
+            }
             let notification = &orphan.notification;
             let team = Name::from(notification.team.as_str());
             let run = RunKey { team: team.clone(), name: notification.run.id.as_str().into() };
@@ -228,7 +244,10 @@ impl RoutingMachine {
                 .collect();
             targets.retain(|sink| self.sinks.exists(sink));
             if targets.is_empty() {
-                targets.extend(self.sinks.instead_of(&orphan.sink, team_of(&self.teams, &team)));
+                let team = team_of(&self.teams, &team);
+                // One that takes nothing now will some day; the one that is no more will not.
+                let waits = || team.into_iter().flat_map(named).find(|sink| self.sinks.exists(sink)).cloned();
+                targets.extend(self.sinks.instead_of(&orphan.sink, team).or_else(waits));
             }
             let mut moved = Vec::new();
             for target in targets {
@@ -274,7 +293,10 @@ impl RoutingMachine {
         let incident = notification.incident.clone();
         let kind = notification.kind;
         let id = notification.id.clone();
-        let delivery = delivery(&id, target, notification, old.created_at, None, old.host.clone());
+        // What can wait for a time waits for it wherever it goes.
+        let hold = old.hold.clone().filter(|_| old.is_held(now.utc));
+        let held_until = hold.as_ref().map(|hold| hold.until);
+        let delivery = delivery(&id, target, notification, old.created_at, hold, old.host.clone());
         if let Some(moved) = moved {
             if !moved.contains(&old.id) {
                 effects.settlements.push(Settlement {
@@ -293,8 +315,8 @@ impl RoutingMachine {
         let found = incident.as_ref().filter(|_| kind != Kind::Resolved).and_then(|incident| self.open.of_id(incident));
         let run = found.map(|open| open.incident.run.clone());
         if let Some(mut open) = run.and_then(|run| self.open.take(&run)) {
-            let severity = open.incident.severity;
-            let told = incident::Told { at: now.utc, severity, held_until: None };
+            let (severity, fallen) = (open.incident.severity, open.incident.fallen);
+            let told = incident::Told { at: now.utc, severity, held_until, fallen };
             open.incident.told.entry((team, target.clone())).or_insert(told);
             effects.incidents.push(open.incident.clone());
             self.open.put(open);

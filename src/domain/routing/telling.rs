@@ -98,7 +98,8 @@ impl RoutingMachine {
                 }
                 if kind != Kind::Resolved {
                     let severity = open.incident.severity;
-                    let told = incident::Told { at: now.utc, severity, held_until };
+                    let fallen = open.incident.fallen;
+                    let told = incident::Told { at: now.utc, severity, held_until, fallen };
                     open.incident.told.insert(recipient.clone(), told);
                     open.incident.first_told_at.get_or_insert(now.utc);
                 }

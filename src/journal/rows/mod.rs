@@ -82,24 +82,33 @@ struct IncidentRow {
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum ToldRow {
-    Full { team: NameRow, sink: NameRow, at: Timestamp, severity: Severity, held_until: Option<Timestamp> },
+    Full {
+        team: NameRow,
+        sink: NameRow,
+        at: Timestamp,
+        severity: Severity,
+        held_until: Option<Timestamp>,
+        #[serde(default)]
+        fallen: u32,
+    },
     Pair(NameRow, NameRow),
 }
 
 impl ToldRow {
     fn of((recipient, told): (Recipient, Told)) -> ToldRow {
         let (team, sink) = (recipient.0.into(), recipient.1.into());
-        ToldRow::Full { team, sink, at: told.at, severity: told.severity, held_until: told.held_until }
+        let Told { at, severity, held_until, fallen } = told;
+        ToldRow::Full { team, sink, at, severity, held_until, fallen }
     }
 
     /// What it says; a pair was told when and as its incident last changed.
     fn read(self, changed_at: Timestamp, severity: Severity) -> (Recipient, Told) {
         match self {
-            ToldRow::Full { team, sink, at, severity, held_until } => {
-                ((team.into(), sink.into()), Told { at, severity, held_until })
+            ToldRow::Full { team, sink, at, severity, held_until, fallen } => {
+                ((team.into(), sink.into()), Told { at, severity, held_until, fallen })
             }
             ToldRow::Pair(team, sink) => {
-                ((team.into(), sink.into()), Told { at: changed_at, severity, held_until: None })
+                ((team.into(), sink.into()), Told { at: changed_at, severity, held_until: None, fallen: 0 })
             }
         }
     }

@@ -9,7 +9,7 @@ use super::sample::*;
 use super::{Peek, SqliteJournal, entry, open};
 use crate::domain::delivery::Delivery;
 use crate::limits::JOURNAL_GROUP_MAX;
-use crate::ports::{Entry, Journal, JournalError};
+use crate::ports::{Entry, Journal, JournalError, Written};
 
 fn write(id: &str) -> Entry {
     entry(|entry| {
@@ -27,7 +27,7 @@ fn large(id: &str, bytes: usize) -> Entry {
 }
 
 /// Commits all at once: each waits for its own answer.
-async fn commit_all(journal: &Arc<SqliteJournal>, entries: Vec<Entry>) -> Vec<Result<(), JournalError>> {
+async fn commit_all(journal: &Arc<SqliteJournal>, entries: Vec<Entry>) -> Vec<Result<Written, JournalError>> {
     let tasks = entries.into_iter().map(|entry| {
         let journal = Arc::clone(journal);
         tokio::spawn(async move { journal.commit(entry).await })
@@ -127,7 +127,7 @@ async fn one_entry_that_cannot_be_written_fails_alone_and_whole() {
     drop(go);
     for (number, result) in gathering.await.unwrap().into_iter().enumerate() {
         match result {
-            Ok(()) => assert_ne!(number, 7),
+            Ok(_) => assert_ne!(number, 7),
             Err(JournalError::Io { action, path, reason, .. }) => {
                 assert_eq!((number, action, reason.as_str()), (7, "write", "poisoned"));
                 assert!(path.ends_with("journal.sqlite3"), "{path}");

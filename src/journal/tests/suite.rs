@@ -1,11 +1,11 @@
 //! The behaviour both journals are held to.
 
 use jiff::SignedDuration;
-use runwatch_plugin::RunState;
+use runwatch_plugin::{Notification, RunState};
 
 use super::sample::*;
 use super::{Counts, MemoryJournal, Peek, both, entry};
-use crate::domain::delivery::{Delivery, Pause, Settlement};
+use crate::domain::delivery::{AttemptOutcome, Delivery, Pause, Settlement};
 use crate::domain::incident::Incident;
 use crate::domain::ledger::NoteKind;
 use crate::limits::{JOURNAL_KEPT, JOURNAL_PRUNE_COMMITS};
@@ -20,6 +20,8 @@ both!(
     a_settled_delivery_stays_settled,
     the_first_delivery_of_an_incident_is_known_by_its_attempts,
     a_retry_keeps_its_place_and_counts,
+    a_delivery_that_comes_again_is_known_by_whether_it_is_settled,
+    what_went_another_way_and_comes_back_is_to_be_made,
     the_longest_pause_of_a_sink_is_recovered_with_when_it_began,
     a_settlement_of_an_unknown_delivery_is_noted,
     recovery_takes_so_many_a_sink,
@@ -206,6 +208,39 @@ async fn a_retry_keeps_its_place_and_counts(journal: &impl Peek) {
     let tried = Delivery { attempts: 2, ..one };
     assert_eq!(journal.recover(10).await.unwrap().deliveries, [tried.clone(), two.clone()]);
     assert_eq!(journal.outbox(&"desktop".into(), None, 10).await.unwrap(), [tried, two]);
+}
+
+async fn a_delivery_that_comes_again_is_known_by_whether_it_is_settled(journal: &impl Peek) {
+    let deliveries = || ["d1", "d2", "d3"].map(|id| delivery(id, "desktop", None, 1)).to_vec();
+    let write = |count: usize| entry(|entry| entry.deliveries = deliveries()[..count].to_vec());
+    assert!(journal.commit(write(2)).await.unwrap().settled.is_empty());
+    journal.commit(entry(|entry| entry.settlements = vec![settlement("d1", 1, 2, delivered())])).await.unwrap();
+    assert_eq!(journal.commit(write(3)).await.unwrap().settled, ["d1"]);
+    assert_eq!(ids(&journal.recover(10).await.unwrap().deliveries), ["d2", "d3"]);
+}
+
+async fn what_went_another_way_and_comes_back_is_to_be_made(journal: &impl Peek) {
+    let one = |sink: &str| Delivery {
+        id: format!("n-1-{sink}"),
+        notification: Notification { id: "n-1".to_owned(), ..notification("n-1", 1) }.into(),
+        ..delivery("", sink, None, 1)
+    };
+    let folded = |from: &str, into: &str| Settlement {
+        sink: from.into(),
+        ..settlement(&format!("n-1-{from}"), 0, 2, AttemptOutcome::Folded { into: into.to_owned() })
+    };
+    let entry = |deliveries, settlements| Entry { deliveries, settlements, ..Entry::default() };
+    let open = async || ids(&journal.recover(10).await.unwrap().deliveries).join(" ");
+    journal.commit(entry(vec![one("chat"), one("mail")], Vec::new())).await.unwrap();
+    journal
+        .commit(entry(vec![one("pager")], vec![folded("chat", "n-1-pager"), folded("mail", "n-2-mail")]))
+        .await
+        .unwrap();
+    assert_eq!(open().await, "n-1-pager");
+    let back = vec![one("chat"), one("mail")];
+    let written = journal.commit(entry(back, vec![folded("pager", "n-1-chat")])).await.unwrap();
+    assert_eq!(written.settled, ["n-1-mail"], "a later message said what it would have said");
+    assert_eq!(open().await, "n-1-chat");
 }
 
 async fn the_longest_pause_of_a_sink_is_recovered_with_when_it_began(journal: &impl Peek) {

@@ -52,6 +52,19 @@ fn what_waits_to_be_told_is_told_after_a_restart() {
 }
 
 #[test]
+fn what_waits_to_be_told_is_told_by_an_engine_that_begins_with_a_team_that_wants_it_at_once() {
+    let mut night = night_of(paced(|pacing| pacing.hold_for = seconds(60)));
+    night.send(0, wrapped(7));
+    night.send(1_000, metric());
+    night.until(20_000);
+    assert_eq!(night.sent(), []);
+    night.teams = Arc::new([paced(|_| {})]);
+    night.restart(1_000);
+    night.until(30_000);
+    assert_eq!(night.sent(), [(21_000, "pager", Kind::Firing)]);
+}
+
+#[test]
 fn an_incident_is_over_once_all_was_well_for_a_while() {
     let mut night = night_of(paced(|pacing| pacing.recover = seconds(60)));
     night.send(0, wrapped(7));

@@ -174,6 +174,25 @@ fn a_snoozed_incident_is_told_again_when_the_snooze_ends() {
 }
 
 #[test]
+fn what_dies_while_it_is_snoozed_is_told_when_the_snooze_ends_and_not_a_second_time() {
+    let mut night = hung(Team { escalate: Vec::new(), ..lab() });
+    let snooze = |until_ms: i64| Command::Snooze {
+        incident: night.incident(),
+        by: "anna".to_owned(),
+        until: Some(now_at(until_ms).utc),
+    };
+    let (first, second) = (snooze(HOUR), snooze(3 * HOUR));
+    night.command(MINUTE, first).unwrap();
+    night.send(2 * MINUTE, exited(Exit::signal(9), false));
+    night.until(HOUR + MINUTE);
+    assert_eq!(night.sent()[1..], [(HOUR, "pager", Kind::Firing)]);
+    assert_eq!(night.sent[1].1.notification.state, RunState::Killed);
+    night.command(2 * HOUR, second).unwrap();
+    night.until(4 * HOUR);
+    assert_eq!(night.sent().len(), 2, "whoever knows how it ended is not reminded of it");
+}
+
+#[test]
 fn an_incident_snoozed_until_it_is_resolved_is_heard_of_at_its_end() {
     let mut night = hung(lab());
     let snooze = Command::Snooze { incident: night.incident(), by: "anna".to_owned(), until: None };

@@ -66,6 +66,19 @@ fn the_trouble_of_a_sink_that_nothing_waits_for_ends_with_the_engine_that_saw_it
 }
 
 #[test]
+fn the_trouble_of_a_sink_that_is_no_more_ends_whichever_life_of_the_engine_saw_it() {
+    let mut night = night_of(two_sinks());
+    let condition = down(&night);
+    turn(&mut night, 1_000, "pager", condition);
+    night.restart(1_000);
+    let teams = night.teams.clone();
+    let effects = night.routing.reload(teams, directory(&["chat"], &[]), night.now());
+    night.tell(effects);
+    assert_eq!(night.sent()[1..], [(2_000, "chat", Kind::Resolved)]);
+    assert_eq!(night.routing.incidents(), []);
+}
+
+#[test]
 fn the_only_sink_that_breaks_is_told_through_what_this_host_has() {
     let mut night = night_of(Team { escalate: Vec::new(), ..lab() });
     let teams = night.teams.clone();
@@ -145,6 +158,27 @@ fn what_waits_for_a_sink_that_is_no_more_goes_to_whom_the_team_names_now() {
     night.tell(effects);
     assert_eq!(night.sent()[1..], [(6_000, "phone", Kind::Firing)]);
     assert_eq!(night.settlements[0].delivery, orphan.id);
+}
+
+#[test]
+fn what_a_sink_that_is_no_more_held_is_held_where_it_goes_and_waits_there_though_that_takes_nothing() {
+    let mut night = hung(two_sinks());
+    let until = now_at(HOUR).utc;
+    let hold = Some(crate::domain::delivery::Hold { until, why: crate::domain::delivery::HoldReason::QuietHours });
+    let orphan = Delivery { hold: hold.clone(), ..night.sent[1].1.clone() };
+    assert_eq!(&*orphan.sink, "pager");
+    let condition = down(&night);
+    turn(&mut night, 7_000, "chat", condition);
+    let left =
+        NotifyRule::to(vec!["chat".into()], NotifyFilter { states: vec![RunState::Failed], ..Default::default() });
+    let teams: Arc<[Team]> = Arc::new([Team { notify: vec![left], ..Team::named("default") }]);
+    let effects = night.routing.reload(teams, directory(&["chat"], &[]), night.now());
+    night.tell(effects);
+    let effects = night.routing.on_orphans(vec![orphan], night.now());
+    assert_eq!(
+        effects.deliveries.iter().map(|one| (&*one.sink, one.hold.clone())).collect::<Vec<_>>(),
+        [("chat", hold)]
+    );
 }
 
 #[test]
