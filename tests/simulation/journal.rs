@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use runwatch::domain::delivery::{AttemptOutcome, Delivery};
+use runwatch::domain::delivery::Delivery;
 use runwatch::domain::incident::Incident;
 use runwatch::domain::ledger::{Ledger, LedgerQuery};
 use runwatch::domain::team::SinkKey;
@@ -75,11 +75,9 @@ impl Journal for FaultyJournal {
         };
         tokio::time::sleep(pause).await;
         self.disk()?;
-        let ids = entry.deliveries.iter().map(|delivery| delivery.id.clone()).collect();
-        let settled = entry.settlements.iter().filter(|one| !matches!(one.outcome, AttemptOutcome::Retry { .. }));
-        let settled = settled.map(|one| one.delivery.clone()).collect();
+        let (deliveries, settlements) = (entry.deliveries.clone(), entry.settlements.clone());
         let written = self.memory.write(entry).await?;
-        self.record.on_commit(ids, settled);
+        self.record.on_commit(&deliveries, &settlements, &written);
         tokio::time::sleep(pause).await;
         Ok(written)
     }

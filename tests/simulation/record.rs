@@ -5,14 +5,19 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use runwatch::clock::Clock;
+use runwatch::domain::delivery::{AttemptOutcome, Delivery, HoldReason, Settlement};
 use runwatch::domain::time::Moment;
+use runwatch::ports::Written;
 use runwatch_plugin::{Notification, Rate};
 
 use super::journal::Disk;
 
 /// The shortest time to the second attempt: a second, less a quarter.
 const RETRY_LEAST: Duration = Duration::from_millis(750);
+/// The shortest time until a sink that refuses everything is asked again.
+pub const GONE_LEAST: Duration = Duration::from_secs(15 * 60);
 
 /// The record of one world.
 pub struct Record {
@@ -26,8 +31,18 @@ struct State {
     /// A stage ended within this life: what it knew is forgotten, at no moment that can be seen from here.
     maimed: bool,
     disk: Disk,
-    committed: BTreeSet<String>,
+    /// The wall clock as the engine has it.
+    wall: Clock,
+    /// The deliveries in the journal, with the number of the entry that brought each.
+    committed: HashMap<String, usize>,
+    entries: usize,
     settled: BTreeSet<String>,
+    /// Deliveries that went another way and came back.
+    moved: BTreeSet<String>,
+    /// Deliveries that wait for the end of quiet hours.
+    held: HashMap<String, Timestamp>,
+    /// Sinks that refuse everything: left alone until somebody opens them anew.
+    gone: HashMap<&'static str, Asked>,
     calls: Vec<Call>,
     /// Until when a sink asked to be left alone, and in which life.
     asked: HashMap<&'static str, Asked>,
@@ -58,6 +73,8 @@ pub struct Pace {
 #[derive(Debug, Clone)]
 pub struct Call {
     pub sink: &'static str,
+    /// The id of the message.
+    pub id: String,
     /// One notification, or those of a digest.
     pub told: Vec<Arc<Notification>>,
     pub did: Did,
@@ -80,8 +97,13 @@ impl Record {
             life: 0,
             maimed: false,
             disk: Disk::Well,
-            committed: BTreeSet::new(),
+            wall: clock,
+            committed: HashMap::new(),
+            entries: 0,
             settled: BTreeSet::new(),
+            moved: BTreeSet::new(),
+            held: HashMap::new(),
+            gone: HashMap::new(),
             calls: Vec::new(),
             asked: HashMap::new(),
             failed: HashMap::new(),
@@ -112,10 +134,68 @@ impl Record {
         self.state().disk = disk;
     }
 
-    pub fn on_commit(&self, ids: Vec<String>, settled: Vec<String>) {
+    /// An entry is in the journal.
+    pub fn on_commit(&self, deliveries: &[Delivery], settlements: &[Settlement], written: &Written) {
         let mut state = self.state();
-        state.committed.extend(ids);
-        state.settled.extend(settled);
+        state.entries += 1;
+        let entry = state.entries;
+        for delivery in deliveries {
+            if state.committed.contains_key(&delivery.id) {
+                // It went another way, and comes back.
+                if !written.settled.contains(&delivery.id) && state.settled.remove(&delivery.id) {
+                    state.moved.insert(delivery.id.clone());
+                }
+                continue;
+            }
+            state.committed.insert(delivery.id.clone(), entry);
+            // What goes another way in place of one that is held waits as that did.
+            let instead = |one: &&Settlement| {
+                matches!(&one.outcome, AttemptOutcome::Folded { into } if *into == delivery.id)
+                    && one.delivery.starts_with(&format!("{}-", delivery.notification.id))
+            };
+            let before = settlements.iter().find(instead).and_then(|one| state.held.get(&one.delivery).copied());
+            let before = before.filter(|until| state.wall.now().utc < *until);
+            let own = delivery.hold.as_ref().filter(|hold| hold.why == HoldReason::QuietHours).map(|hold| hold.until);
+            if let Some(until) = own.or(before) {
+                state.held.insert(delivery.id.clone(), until);
+            }
+        }
+        let last = settlements.iter().filter(|one| !matches!(one.outcome, AttemptOutcome::Retry { .. }));
+        state.settled.extend(last.map(|one| one.delivery.clone()));
+    }
+
+    /// How many deliveries were written down so far.
+    pub fn rows(&self) -> usize {
+        self.state().committed.len()
+    }
+
+    /// Whether the second of two deliveries was decided on later than the first, and not with it.
+    pub fn came_later(&self, first: &str, second: &str) -> bool {
+        let state = self.state();
+        state.moved.contains(second) || state.committed.get(first) < state.committed.get(second)
+    }
+
+    pub fn set_wall(&self, clock: Clock) {
+        self.state().wall = clock;
+    }
+
+    /// These sinks are opened anew: they may be tried, whatever they asked for. Those that are new have
+    /// sent nothing so far.
+    pub fn on_opened(&self, sinks: &[&'static str], new: &[&'static str]) {
+        let mut state = self.state();
+        state.tokens.retain(|sink, _| !new.contains(sink));
+        for sink in sinks {
+            state.gone.remove(sink);
+            state.asked.remove(sink);
+        }
+        state.failed.retain(|(sink, _), _| !sinks.contains(sink));
+    }
+
+    /// A sink answers that it takes nothing any more.
+    pub fn on_gone(&self, sink: &'static str) {
+        let mut state = self.state();
+        let (life, at) = (state.life, self.clock.now().moment);
+        state.gone.insert(sink, Asked { life, at, until: at + GONE_LEAST });
     }
 
     /// A sink is called with these notifications under one id, and does this of them.
@@ -127,16 +207,20 @@ impl Record {
         }
         let mut state = self.state();
         for one in told.iter().map(|one| &one.delivery.id) {
-            if !state.committed.contains(one) {
+            if !state.committed.contains_key(one) {
                 state.broken.push(format!("{one} is sent, and not in the journal"));
             }
             if state.settled.contains(one) {
                 state.broken.push(format!("{one} is sent, though the journal has it as settled"));
             }
+            if let Some(until) = state.held.get(one).filter(|until| state.wall.now().utc < **until) {
+                let early = format!("{one} is sent in quiet hours, which end at {until}");
+                state.broken.push(early);
+            }
         }
         state.check_time(sink, id, now);
         let told = told.iter().map(|one| Arc::new(Notification::clone(one))).collect();
-        state.calls.push(Call { sink: sink.key, told, did });
+        state.calls.push(Call { sink: sink.key, id: id.to_owned(), told, did });
     }
 
     /// A sink answers an attempt with a failure, and may ask for a time in which it is left alone.
@@ -156,7 +240,9 @@ impl Record {
 
     /// A sink answers that it has a message: it is there again, and nothing has to wait longer.
     pub fn on_success(&self, sink: &'static str) {
-        self.state().failed.retain(|(of, _), _| *of != sink);
+        let mut state = self.state();
+        state.failed.retain(|(of, _), _| *of != sink);
+        state.gone.remove(sink);
     }
 
     pub fn calls(&self) -> Vec<Call> {
@@ -201,13 +287,13 @@ impl State {
         if self.maimed {
             return;
         }
-        // What went at the same moment was under way already.
-        if let Some(Asked { life, at, until }) = self.asked.get(sink.key)
-            && *life == self.life
-            && (*at < now && now < *until)
-        {
-            let early = until.since(now);
-            self.broken.push(format!("{id} is sent {early:?} before the time that {} asked for", sink.key));
+        for asked in [self.asked.get(sink.key), self.gone.get(sink.key)].into_iter().flatten() {
+            let Asked { life, at, until } = asked;
+            // What went at the same moment was under way already.
+            if *life == self.life && (*at < now && now < *until) {
+                let early = until.since(now);
+                self.broken.push(format!("{id} is sent {early:?} before the time that {} asked for", sink.key));
+            }
         }
         if let Some((life, failed)) = self.failed.get(&(sink.key, id.to_owned()))
             && *life == self.life

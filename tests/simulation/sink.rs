@@ -20,8 +20,10 @@ pub enum Mood {
     Down,
     /// Each call is answered in another way.
     Odd,
-    /// It refuses everything for good.
+    /// It refuses each message for good.
     Closed,
+    /// It says that it takes nothing any more.
+    Gone,
 }
 
 /// How one call is answered.
@@ -34,6 +36,7 @@ enum Answer {
     Hangs,
     Garbage,
     Refuses,
+    IsGone,
 }
 
 pub struct FaultySink {
@@ -50,6 +53,7 @@ impl FaultySink {
             Mood::Well => Answer::Takes(Duration::ZERO),
             Mood::Slow => Answer::Takes(Duration::from_millis(random.below(9_000))),
             Mood::Closed => Answer::Refuses,
+            Mood::Gone => Answer::IsGone,
             Mood::Down if random.percent(70) => Answer::Fails,
             Mood::Down => Answer::Hangs,
             Mood::Odd => match random.below(8) {
@@ -70,7 +74,7 @@ impl FaultySink {
         let did = match answer {
             Answer::Takes(_) | Answer::TakesInSilence => Did::Took,
             Answer::Refuses => Did::Refused,
-            Answer::Fails | Answer::Busy(_) | Answer::Hangs | Answer::Garbage => Did::Failed,
+            Answer::Fails | Answer::Busy(_) | Answer::Hangs | Answer::Garbage | Answer::IsGone => Did::Failed,
         };
         self.record.on_call(&self.pace, id, told, did);
         match answer {
@@ -84,7 +88,11 @@ impl FaultySink {
             Answer::Garbage => std::panic::resume_unwind(Box::new("an answer that nobody expected")),
             Answer::Refuses => {
                 self.record.on_success(key);
-                Err(SinkError::refused("410 gone"))
+                Err(SinkError::refused("413 too large"))
+            }
+            Answer::IsGone => {
+                self.record.on_gone(key);
+                Err(SinkError::gone("410 gone"))
             }
             Answer::Fails => {
                 self.record.on_failure(key, id, None);

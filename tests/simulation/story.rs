@@ -11,6 +11,8 @@ use runwatch::domain::liveness::Exit;
 use runwatch::ports::{Intake, Origin};
 use runwatch_plugin::RunState;
 
+use super::people::People;
+use super::settings::Settings;
 use super::world::World;
 use crate::support::Random;
 
@@ -23,14 +25,19 @@ pub struct Story {
     alive: Vec<Run>,
     failed: Vec<Run>,
     pub owed: Vec<Owed>,
+    pub people: People,
 }
 
 /// Something that people must be told, since the engine answered for it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Owed {
     pub run: String,
     pub attempt: u32,
     pub what: What,
+    /// Something may have kept it from being told then.
+    pub is_hidden: bool,
+    /// Who was to be told then.
+    pub settings: Arc<Settings>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,22 +211,24 @@ impl Story {
             }
             return;
         };
+        let may_hide = self.people.may_hide(world, &run.name);
         let answered = world.during(tokio::time::timeout(Duration::from_secs(3), ingest(door, events))).await;
         world.record.note(&format!("{} says {words:?}: answered {}", run.name, answered == Ok(true)));
         if answered != Ok(true) {
             return;
         }
-        let mut owe = |what| self.owed.push(Owed { run: run.name.clone(), attempt: run.attempt, what });
+        let (is_hidden, settings) = (may_hide || self.people.may_hide(world, &run.name), world.settings.clone());
+        let owed = |what| Owed { run: run.name.clone(), attempt: run.attempt, what, is_hidden, settings };
         match then {
             Then::Lives(what) => {
-                what.into_iter().for_each(owe);
+                self.owed.extend(what.map(owed));
                 self.alive.push(run);
             }
             Then::Falls(state) => {
-                owe(What::Fell(state));
+                self.owed.push(owed(What::Fell(state)));
                 self.failed.push(Run { pid: None, ..run });
             }
-            Then::IsOver(state) => owe(What::Ended(state)),
+            Then::IsOver(state) => self.owed.push(owed(What::Ended(state))),
         }
     }
 }

@@ -8,21 +8,25 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use runwatch::actors::sink_runner::SinkPlace;
-use runwatch::app::{Door, Engine, OwnPlan, Parts};
+use runwatch::app::{Change, Door, Engine, OwnPlan, Parts};
 use runwatch::clock::Clock;
 use runwatch::domain::delivery::SinkPolicy;
 use runwatch::domain::health::HostIdentity;
-use runwatch::domain::team::Team;
+use runwatch::domain::team::SinkKey;
 use runwatch::journal::MemoryJournal;
-use runwatch::ports::Board;
+use runwatch::ports::{Board, IncidentQuery, Journal};
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::journal::{Disk, FaultyJournal};
 use super::processes::Processes;
 use super::record::{Pace, Record};
+use super::settings::{SINKS, Settings};
 use super::sink::{FaultySink, Mood};
 use crate::support::Random;
 
+/// A reload that is not in force by then will not be.
+const RELOAD_LIMIT: Duration = Duration::from_secs(60);
 /// The stages that may end by a fault of their own.
 const STAGES: [&str; 7] =
     ["ingestor", "aggregator", "health evaluator", "liveness poller", "router", "desk", "sink runner"];
@@ -32,7 +36,9 @@ pub struct World {
     pub memory: Arc<MemoryJournal>,
     pub processes: Arc<Processes>,
     pub sinks: Vec<Arc<FaultySink>>,
-    teams: Arc<[Team]>,
+    pub settings: Arc<Settings>,
+    /// Runs may have gone over from one team to another, where they begin anew.
+    pub is_shared: bool,
     in_flight: usize,
     clock: Clock,
     boots: u32,
@@ -43,7 +49,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, sinks: &[Pace], teams: Vec<Team>) -> World {
+    pub fn new(seed: u64, settings: Settings) -> World {
         let clock = Clock::virtual_from(Timestamp::from_second(1_790_000_000).unwrap());
         let record = Arc::new(Record::new(clock));
         let sink = |(number, pace): (usize, &Pace)| {
@@ -52,11 +58,12 @@ impl World {
             Arc::new(FaultySink { pace: *pace, record: record.clone(), mood: Mutex::new(Mood::Well), random })
         };
         World {
-            sinks: sinks.iter().enumerate().map(sink).collect(),
+            sinks: SINKS.iter().enumerate().map(sink).collect(),
             record,
             memory: Arc::new(MemoryJournal::new()),
             processes: Arc::default(),
-            teams: teams.into(),
+            settings: Arc::new(settings),
+            is_shared: false,
             in_flight: 1 + (seed % 4) as usize,
             clock,
             boots: 1,
@@ -66,17 +73,25 @@ impl World {
         }
     }
 
-    fn parts(&self) -> Parts {
-        let place = |sink: &Arc<FaultySink>| SinkPlace {
-            key: sink.pace.key.into(),
-            kind: "simulated",
-            sink: Ok(sink.clone()),
-            timeout: Duration::from_secs(10),
-            policy: SinkPolicy { rate: sink.pace.rate, in_flight: self.in_flight },
-            fallback: None,
+    /// The sinks that there are by the settings.
+    fn places(&self) -> Vec<SinkPlace> {
+        let place = |(key, fallback): &(&str, Option<&str>)| {
+            let sink = self.sinks.iter().find(|sink| sink.pace.key == *key)?;
+            Some(SinkPlace {
+                key: (*key).into(),
+                kind: "simulated",
+                sink: Ok(sink.clone()),
+                timeout: Duration::from_secs(10),
+                policy: SinkPolicy { rate: sink.pace.rate, in_flight: self.in_flight },
+                fallback: fallback.map(SinkKey::from),
+            })
         };
+        self.settings.sinks.iter().filter_map(place).collect()
+    }
+
+    fn parts(&self) -> Parts {
         Parts {
-            teams: self.teams.clone(),
+            teams: self.settings.teams.clone().into(),
             external_url: None,
             clock: self.clock,
             journal: Arc::new(FaultyJournal {
@@ -86,7 +101,7 @@ impl World {
                 lives: self.lives.clone(),
             }),
             probe: self.processes.clone(),
-            sinks: self.sinks.iter().map(place).collect(),
+            sinks: self.places(),
             io: tokio::runtime::Handle::current(),
             identity: HostIdentity { host: "here".into(), boot_id: format!("boot-{}", self.boots).into() },
             own: OwnPlan::default(),
@@ -109,6 +124,46 @@ impl World {
                     self.record.set_disk(Disk::Well);
                 }
             }
+        }
+    }
+
+    /// The wall clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now().utc
+    }
+
+    /// Until when something is held, or the end of what was held.
+    pub async fn last_hold(&self) -> Option<Timestamp> {
+        let open = self.memory.deliveries().into_iter().filter(|row| row.settled.is_none());
+        let held = open.filter_map(|row| row.delivery.hold).map(|hold| hold.until).max();
+        let open = IncidentQuery { open: Some(true), ..IncidentQuery::default() };
+        let open = self.memory.incidents(open).await.unwrap_or_default();
+        let told = open.iter().flat_map(|incident| incident.told.values());
+        held.max(told.filter_map(|told| told.held_until).max())
+    }
+
+    /// Goes on with other settings: those that `mended` names were opened anew, beside those that are new.
+    /// One that takes very long, since nothing can be written, does not outlive its engine.
+    pub async fn reload(&mut self, settings: Settings, mended: &[&'static str]) {
+        let had = |key: &&str| self.settings.sinks.iter().any(|(had, _)| had == key);
+        let there = settings.sinks.iter().map(|(key, _)| *key);
+        let new: Vec<&str> = there.clone().filter(|key| !had(key)).collect();
+        let changed: Vec<&str> = there.filter(|key| new.contains(key) || mended.contains(key)).collect();
+        self.record.note(&format!("other settings: {settings}"));
+        self.is_shared |= settings.teams.iter().any(|team| team.matchers.len() > 1);
+        self.settings = Arc::new(settings);
+        self.record.on_opened(&changed, &new);
+        let Some(reloader) = self.engine.as_ref().map(Engine::reloader) else { return };
+        let (done, in_force) = oneshot::channel();
+        let changed = changed.into_iter().map(SinkKey::from).collect();
+        let change = Change { teams: self.settings.teams.clone().into(), sinks: self.places(), changed, done };
+        let asked = async {
+            reloader.reload(change).await;
+            in_force.await
+        };
+        if self.during(tokio::time::timeout(RELOAD_LIMIT, asked)).await.is_err() {
+            self.crash();
+            self.start().await;
         }
     }
 
@@ -172,6 +227,7 @@ impl World {
         self.boots += 1;
         self.processes.clear();
         self.clock = Clock::virtual_from(self.clock.now().utc);
+        self.record.set_wall(self.clock);
     }
 
     /// The wall clock is set by hand while no engine runs.
@@ -179,6 +235,7 @@ impl World {
         self.record.note(&format!("the wall clock is set by {by:?}"));
         let Clock::Virtual { start, epoch } = self.clock else { return };
         self.clock = Clock::Virtual { start, epoch: epoch.saturating_add(by).unwrap_or(epoch) };
+        self.record.set_wall(self.clock);
     }
 
     pub fn set_mood(&self, sink: usize, mood: Mood) {
