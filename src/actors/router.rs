@@ -203,7 +203,7 @@ impl Handler<Operate> for Router {
     fn handle(&mut self, message: Operate, ctx: &mut Context<Self>) -> Self::Result {
         let (done, effects) = match self.machine.on_command(message.0, self.clock.now()) {
             Ok(carried_out) => carried_out,
-            Err(refused) => return Box::pin(async { Err(refused.into()) }),
+            Err(refused) => return Box::pin(async { Err(refused) }),
         };
         let mut entry = Entry::default();
         entry.take(effects);

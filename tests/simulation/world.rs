@@ -156,7 +156,8 @@ impl World {
         let Some(reloader) = self.engine.as_ref().map(Engine::reloader) else { return };
         let (done, in_force) = oneshot::channel();
         let changed = changed.into_iter().map(SinkKey::from).collect();
-        let change = Change { teams: self.settings.teams.clone().into(), sinks: self.places(), changed, done };
+        let teams = self.settings.teams.clone().into();
+        let change = Change { teams, sinks: self.places(), changed, canary: None, done };
         let asked = async {
             reloader.reload(change).await;
             in_force.await
