@@ -176,7 +176,9 @@ fn events(story: &Story) -> Table {
                 event(attempt.at, 3, PLAIN, "folded", format!("{}: {}", clean(&telling.sink), clean(&attempt.said)));
                 continue;
             }
-            let again = attempt.next_at.map(|at| format!(", again at {}", millis(at))).unwrap_or_default();
+            // What waits for no time waits for the sink.
+            let later = attempt.next_at.filter(|at| *at > attempt.at);
+            let again = later.map(|at| format!(", again at {}", millis(at))).unwrap_or_default();
             let said = format!(
                 "{}: attempt {} after {}: {}{again}",
                 clean(&telling.sink),

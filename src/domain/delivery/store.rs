@@ -161,7 +161,9 @@ impl Store {
             self.cursor = Some(id);
             return Entered::Looked;
         }
-        let held = Held::of(&delivery, now).filter(|held| !held.is_over(now));
+        // What became due before it was taken up still goes with what was held along with it.
+        let joins = delivery.attempts == 0 && self.held() < HELD_PER_SINK_MAX;
+        let held = Held::of(&delivery, now).filter(|held| joins || !held.is_over(now));
         match held {
             Some(held) if self.held() >= HELD_PER_SINK_MAX => {
                 let skipped = self.skipped.get_or_insert(Skipped { after: self.cursor.clone(), held });

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::open::OpenIncident;
 use super::sinks::sink_of;
-use crate::domain::names::RunKey;
+use crate::domain::names::{Name, RunKey};
 use crate::domain::time::Moment;
 
 /// All open incidents.
@@ -16,6 +16,8 @@ pub(super) struct OpenBook {
     by_id: HashMap<String, RunKey>,
     due: BTreeSet<(Moment, RunKey)>,
     of_sinks: BTreeSet<RunKey>,
+    /// The teams in whose incidents a name stands: more than one where a reload gave the run to another.
+    teams_of: BTreeSet<(Name, Name)>,
 }
 
 #[derive(Debug)]
@@ -31,6 +33,7 @@ impl OpenBook {
         let run = open.incident.run.clone();
         let due = open.next_deadline();
         self.by_id.insert(open.incident.id.clone(), run.clone());
+        self.teams_of.insert((run.name.clone(), run.team.clone()));
         self.due.extend(due.map(|due| (due, run.clone())));
         if sink_of(&run).is_some() {
             self.of_sinks.insert(run.clone());
@@ -44,6 +47,7 @@ impl OpenBook {
         let Listed { open, due } = *listed;
         self.by_id.remove(&open.incident.id);
         self.of_sinks.remove(&run);
+        self.teams_of.remove(&(run.name.clone(), run.team.clone()));
         if let Some(due) = due {
             self.due.remove(&(due, run));
         }
@@ -58,6 +62,14 @@ impl OpenBook {
     /// The incident of this id.
     pub(super) fn of_id(&self, id: &str) -> Option<&OpenIncident> {
         self.of_run(self.by_id.get(id)?)
+    }
+
+    /// What other teams have open of a run that is this one's now.
+    pub(super) fn of_others(&self, run: &RunKey) -> Vec<RunKey> {
+        let from = (run.name.clone(), Name::from(""));
+        let named = self.teams_of.range(from..).take_while(|(name, _)| *name == run.name);
+        let others = named.filter(|(_, team)| *team != run.team);
+        others.map(|(name, team)| RunKey { team: team.clone(), name: name.clone() }).collect()
     }
 
     /// All of them, in no order.
@@ -127,6 +139,21 @@ mod tests {
         book.put(taken);
         assert_eq!(names(&book.due(Moment::from_us(29))), ["dqn"]);
         assert_eq!((book.iter().count(), book.runs().count()), (3, 3));
+    }
+
+    #[test]
+    fn what_other_teams_have_open_of_a_run_is_found() {
+        let of = |team: &str, name: &str| RunKey { team: team.into(), name: name.into() };
+        let mut book = OpenBook::default();
+        for (id, run) in [("m-1", of("lab", "ppo")), ("m-2", of("vision", "ppo")), ("m-3", of("ops", "ppo-2"))] {
+            let mut one = open(id, &run.name, None);
+            one.incident.run = run;
+            book.put(one);
+        }
+        assert_eq!(book.of_others(&of("vision", "ppo")), [of("lab", "ppo")]);
+        assert_eq!(book.of_others(&of("ops", "ppo")), [of("lab", "ppo"), of("vision", "ppo")]);
+        book.take(&of("lab", "ppo")).unwrap();
+        assert_eq!(book.of_others(&of("vision", "ppo")), []);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::{Occasion, RoutingEffects, RoutingMachine, note, words};
 use crate::domain::change::RunChange;
 use crate::domain::incident::Incident;
 use crate::domain::ledger::NoteKind;
+use crate::domain::names::RunKey;
 use crate::domain::team::Pacing;
 use crate::domain::time::Now;
 
@@ -47,7 +48,7 @@ impl RoutingMachine {
             if change.transitions.is_empty() { "the attempt is over".to_owned() } else { cause_of(change).reason };
         let wait = self.settling(&open.incident, change.at.utc);
         if wait.is_zero() || change.ended.is_some() || open.incident.told.is_empty() {
-            return self.resolve(change, &because, effects);
+            return self.resolve(key, change, &because, effects);
         }
         if open.incident.calm_since.is_some() {
             return;
@@ -65,9 +66,9 @@ impl RoutingMachine {
         self.open.put(open);
     }
 
-    /// The incident is over, because of this change.
-    pub(super) fn resolve(&mut self, change: &RunChange, because: &str, effects: &mut RoutingEffects) {
-        let Some(mut open) = self.open.take(&change.verdict.key) else { return };
+    /// The incident that stands under this run is over, because of this change.
+    pub(super) fn resolve(&mut self, run: &RunKey, change: &RunChange, because: &str, effects: &mut RoutingEffects) {
+        let Some(mut open) = self.open.take(run) else { return };
         self.write_resolution(&mut open, change, because);
         self.finish(open, change.at, effects);
     }

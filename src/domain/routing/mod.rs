@@ -250,10 +250,16 @@ impl RoutingMachine {
 
     /// A newer attempt makes progress: a fatal outcome of an older one is made good.
     fn recover(&mut self, change: &RunChange, effects: &mut RoutingEffects) {
-        let attempt = change.verdict.attempt;
+        let (key, attempt) = (&change.verdict.key, change.verdict.attempt);
         let fatal = |open: &OpenIncident| open.incident.fatal && open.incident.fallen.max(1) < attempt;
-        if self.open.of_run(&change.verdict.key).is_some_and(fatal) {
-            self.resolve(change, &format!("recovered by attempt {attempt}"), effects);
+        if self.open.of_run(key).is_some_and(fatal) {
+            self.resolve(key, change, &format!("recovered by attempt {attempt}"), effects);
+        }
+        // A run that another team was given begins anew there, and under its old team nothing follows.
+        for other in self.open.of_others(key) {
+            if self.open.of_run(&other).is_some_and(|open| open.incident.fatal) {
+                self.resolve(&other, change, &format!("it goes on as team {}'s", key.team), effects);
+            }
         }
     }
 

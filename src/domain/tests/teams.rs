@@ -94,3 +94,28 @@ fn groups_of_one_run_that_differ_in_their_labels_stay_one_teams() {
     assert_eq!(take(&mut intake, group("A", "other")).new_runs, [(RunId(0), key("default"))]);
     assert_eq!(take(&mut intake, group("B", "vision")).moved, []);
 }
+
+#[test]
+fn an_incident_of_a_run_that_is_another_teams_now_is_over_when_that_goes_on() {
+    let mut night = Night::new();
+    night.send(0, wrapped(7));
+    night.send(500, step(1));
+    night.send(1_000, exited(Exit::code(1), false));
+    assert_eq!(night.told().len(), 1);
+    let all = vec![RunMatcher { run: Some(Glob::new("*").unwrap().compile_matcher()), labels: BTreeMap::new() }];
+    let mut teams = night.teams.to_vec();
+    teams.insert(0, Team { matchers: all, ..Team::named("lab") });
+    let teams: Arc<[Team]> = teams.into();
+    night.intake.reload(teams.clone());
+    let effects = night.health.reload(teams.clone(), night.now());
+    night.take(effects);
+    let effects = night.routing.reload(teams.clone(), SinkDirectory::of(&teams), night.now());
+    night.tell(effects);
+    night.send(60_000, wrapped(8));
+    night.send(62_000, step(2));
+    assert_eq!(night.told().len(), 2, "{:?}", night.told());
+    assert_eq!(night.told()[1].1, Kind::Resolved);
+    let said = &night.told[1].1.summary;
+    assert!(said.contains("it goes on as team lab's"), "{said}");
+    assert_eq!(night.routing.incidents(), []);
+}

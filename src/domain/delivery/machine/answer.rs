@@ -17,8 +17,8 @@ impl DeliveryMachine {
             Err(SinkError::Retry { reason, after }) => self.on_failure(&flight, &reason, after, now),
             Err(SinkError::Gone { reason }) => {
                 self.breaker.on_gone(&reason, now);
-                let next_at = self.breaker.probe_at().map_or(now.utc, |at| now.utc_of(at));
-                self.go_back(&flight, None, &reason, next_at, now);
+                // Whoever mends it may begin the engine anew: its next life does not wait.
+                self.go_back(&flight, None, &reason, now.utc, now);
             }
         }
     }

@@ -200,3 +200,12 @@ fn a_pause_of_an_earlier_life_lasts_no_longer_for_a_wall_clock_that_was_set_back
         assert!(machine.next_attempt(now(ends_ms)).is_some());
     }
 }
+
+#[test]
+fn what_became_due_before_it_was_taken_up_goes_as_one_digest() {
+    let mut bench = Bench::new(wide(1));
+    bench.pass(10_000);
+    bench.give(["a", "b"].map(|name| held(lone(name), 5_000, HoldReason::QuietHours)));
+    let Message::Digest(digest) = bench.message() else { panic!("one by one") };
+    assert_eq!(digest.notifications.len(), 2);
+}
