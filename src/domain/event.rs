@@ -318,11 +318,17 @@ impl Meaning {
         matches!(self, Meaning::Followed(_) | Meaning::Unfollowed)
     }
 
-    /// Whether the event is progress of a run that never sent a step.
+    /// Whether the event is progress of a run that never sent a step. Neither a beginning is, nor that it failed: a
+    /// run that does nothing else between is in a crash loop.
     pub fn is_progress(&self) -> bool {
         let idle = matches!(
             self,
-            Meaning::Log | Meaning::Paused | Meaning::Resumed | Meaning::RunStarted(_) | Meaning::GroupStarted(_)
+            Meaning::Log
+                | Meaning::Paused
+                | Meaning::Resumed
+                | Meaning::RunStarted(_)
+                | Meaning::GroupStarted(_)
+                | Meaning::RunFailed { .. }
         );
         self.refreshes() && !idle
     }

@@ -72,6 +72,19 @@ fn a_crash_loop_is_one_incident() {
 }
 
 #[test]
+fn a_crash_loop_that_is_told_by_events_alone_is_one_incident() {
+    let mut night = Night::new();
+    for attempt in 0..5 {
+        let at = attempt * 60_000;
+        night.send(at, started(|_| {}));
+        let error = Some("ValueError".to_owned());
+        night.send(at + 1_000, event("run_failed", Meaning::RunFailed { error, traceback: None }));
+    }
+    let incidents: std::collections::BTreeSet<_> = night.told.iter().map(|(_, note)| note.incident.clone()).collect();
+    assert_eq!((incidents.len(), night.told().iter().filter(|told| told.1 == Kind::Resolved).count()), (1, 0));
+}
+
+#[test]
 fn a_crash_loop_that_comes_to_the_same_step_each_time_is_one_incident() {
     let mut night = Night::new();
     let crash = |night: &mut Night, attempt: u32, steps: u64| {
