@@ -141,11 +141,9 @@ fn history_is_shown_and_told_to_nobody_and_what_comes_after_is_told() {
     let run = eventually("the history to be read", GENEROUS, || {
         Some(shown(&engine, "old")).filter(|shown| shown["state"] == "failed")
     });
-    assert_eq!(
-        (&run["runtime_s"], &run["step"], &run["incident"]),
-        (&3600.0.into(), &59.into(), &Value::Null),
-        "{run:#}"
-    );
+    assert_eq!((&run["step"], &run["incident"]), (&59.into(), &Value::Null), "{run:#}");
+    // The two ends may be read by clocks that are a microsecond apart.
+    assert!((3599.9..=3600.0).contains(&run["runtime_s"].as_f64().unwrap()), "{run:#}");
     assert_eq!(run["header"], "–", "{run:#}");
     assert_eq!(tail.end(Signal::TERM), Some(0));
     // What is appended while nobody looks is news.

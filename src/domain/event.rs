@@ -321,15 +321,8 @@ impl Meaning {
     /// Whether the event is progress of a run that never sent a step. Neither a beginning is, nor that it failed: a
     /// run that does nothing else between is in a crash loop.
     pub fn is_progress(&self) -> bool {
-        let idle = matches!(
-            self,
-            Meaning::Log
-                | Meaning::Paused
-                | Meaning::Resumed
-                | Meaning::RunStarted(_)
-                | Meaning::GroupStarted(_)
-                | Meaning::RunFailed { .. }
-        );
+        use Meaning::{GroupStarted, Log, Paused, Resumed, RunFailed, RunStarted};
+        let idle = matches!(self, Log | Paused | Resumed | RunStarted(_) | GroupStarted(_) | RunFailed { .. });
         self.refreshes() && !idle
     }
 
