@@ -23,6 +23,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 const SILENT: usize = 200;
 const BOUND: Duration = Duration::from_millis(1_000);
 
+/// What lifts the rate of a sink.
+const NO_RATE: &str = "rate = \"off\"\n";
+
 /// Everything at once, nothing folded, no rate.
 fn config(sinks: &[(&str, &Webhook)], freshness: &str) -> String {
     let mut text = format!("[freshness]\n{freshness}\n");
@@ -37,8 +40,10 @@ fn config(sinks: &[(&str, &Webhook)], freshness: &str) -> String {
     text
 }
 
-/// What lifts the rate of a sink.
-const NO_RATE: &str = "rate = \"off\"\n";
+/// How late in the middle, and at worst but for a hundredth.
+fn words(late: &[f64]) -> String {
+    format!("median {:.1} ms, p99 {:.1} ms", median(late), quantile(late, 0.99))
+}
 
 pub fn measure() -> Result<Vec<Row>> {
     let (hook, beside) = (Webhook::start()?, Webhook::start()?);
@@ -65,7 +70,6 @@ pub fn measure() -> Result<Vec<Row>> {
         let run = ROUNDS * AT_ONCE + run;
         alone.extend(fail(&mut http, &hook, run..run + 1)?);
     }
-    let words = |late: &[f64]| format!("median {:.1} ms, p99 {:.1} ms", median(late), quantile(late, 0.99));
     let peers = if theirs.is_empty() { "not installed".to_owned() } else { words(&theirs) };
     Ok(vec![
         Row::new(
@@ -101,7 +105,6 @@ pub fn measure_slow() -> Result<Vec<Row>> {
         alone.extend(silences(false)?);
         beside.extend(silences(true)?);
     }
-    let words = |late: &[f64]| format!("median {:.1} ms, p99 {:.1} ms", median(late), quantile(late, 0.99));
     Ok(vec![Row::new(
         format!("bound reached to webhook, beside a sink that never answers, {SILENT} runs"),
         words(&beside),

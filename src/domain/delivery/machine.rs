@@ -135,8 +135,8 @@ impl DeliveryMachine {
     pub fn pause(&mut self, pause: Pause, now: Now) {
         self.seen.get_or_insert(now);
         let lasts = Duration::try_from(pause.until.duration_since(pause.since)).unwrap_or_default();
-        let until = now.moment_of(pause.until).min(now.moment + lasts).round_up();
-        self.pause_until = self.pause_until.max(Some(until));
+        let until = now.moment_past(pause.since) + lasts;
+        self.pause_until = self.pause_until.max(Some(until.round_up()));
     }
 
     /// The attempt to make now, if there is one.
@@ -163,10 +163,10 @@ impl DeliveryMachine {
     /// When there is something to do next.
     pub fn next_deadline(&self) -> Option<Moment> {
         let seen = self.seen?;
-        let waiting = || self.store.iter().filter(|entry| entry.standing == Standing::Waiting);
+        let waits = || self.store.iter().any(|entry| entry.standing == Standing::Waiting);
         let retry = self.store.next_retry(seen.moment).filter(|_| self.breaker.works());
         let release = self.store.next_release(seen);
-        let probe = self.breaker.probe_at().filter(|_| waiting().next().is_some() && self.flights.is_empty());
+        let probe = self.breaker.probe_at().filter(|_| self.flights.is_empty() && waits());
         let token = self.bucket.next_at().filter(|_| self.starved);
         // What lies in the past was looked at and waits for something else.
         let ahead = |at: Option<Moment>| at.map(Moment::round_up).filter(|at| *at > seen.moment);

@@ -34,7 +34,7 @@ pub(super) struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Held {
     /// Until when, on the wall clock.
-    pub(super) until: Timestamp,
+    until: Timestamp,
     /// When it has lasted for as long as it was to; quiet hours end when the wall clock says so.
     at_most: Moment,
 }
