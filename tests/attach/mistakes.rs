@@ -94,7 +94,8 @@ fn a_process_that_is_hidden_is_not_said_to_be_gone() {
     std::fs::copy(env!("CARGO_BIN_EXE_runwatch"), &copy).unwrap();
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", script]).arg(&copy).arg(program.pid().to_string());
+    // From a place that this user may look at, wherever the tests are.
+    command.current_dir("/").args(["--mount", "sh", "-c", script]).arg(&copy).arg(program.pid().to_string());
     let output =
         command.env("HOME", "/nonexistent").env_remove("XDG_RUNTIME_DIR").stdin(Stdio::null()).output().unwrap();
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
