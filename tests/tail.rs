@@ -225,7 +225,7 @@ fn without_an_engine_one_is_carried_and_remembers_where_it_was() {
     };
     eventually("the first to be told", GENEROUS, || (of("first") == 1).then_some(()));
     assert_eq!(tail.end(Signal::INT), Some(0));
-    append(&path, "{\"type\":\"run_started\"}\n{\"type\":\"run_failed\",\"error\":\"second\"}\n");
+    append(&path, "{\"type\":\"run_started\"}\n{\"step\":1}\n{\"type\":\"run_failed\",\"error\":\"second\"}\n");
     let tail = Tail::start(&home, ["m.jsonl"]);
     eventually("the second to be told", GENEROUS, || (of("second") == 1).then_some(()));
     assert_eq!(tail.end(Signal::INT), Some(0));

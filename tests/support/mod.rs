@@ -16,8 +16,8 @@ pub use http::{Answer, request, request_bytes};
 pub use random::Random;
 pub use recorder::{Recorder, Reply};
 
-/// Long enough for anything that is going to happen, on a busy machine.
-pub const GENEROUS: Duration = Duration::from_secs(30);
+/// Long enough for anything that is going to happen, on a busy machine: an update that is folded (30 s) too.
+pub const GENEROUS: Duration = Duration::from_secs(60);
 
 /// Waits until `look` gives something; fails with `what` when `bound` has passed.
 #[track_caller]
