@@ -171,6 +171,8 @@ pub struct SinkPlace {
     pub policy: SinkPolicy,
     /// The sink that is told what this one does not take.
     pub fallback: Option<SinkKey>,
+    /// Nobody names it: it is there for what reaches nobody else.
+    pub last_resort: bool,
 }
 
 /// Why a sink could not be tested, or what it said to the test.

@@ -140,6 +140,7 @@ fn with_sinks(world: &mut World, hook: &Arc<Scripted>, policy: SinkPolicy, spare
         timeout: Duration::from_secs(10),
         policy,
         fallback: None,
+        last_resort: false,
     };
     world.parts.sinks = vec![place("hook", hook, policy)];
     if let Some(spare) = spare {

@@ -121,6 +121,7 @@ impl World {
             timeout: Duration::from_secs(10),
             policy: SinkPolicy::default(),
             fallback: None,
+            last_resort: false,
         };
         let parts = Parts {
             teams: Arc::new([team()]),

@@ -195,6 +195,7 @@ impl SinkRunner {
         SinkView {
             sink: self.place.key.clone(),
             kind: self.place.kind,
+            last_resort: self.place.last_resort,
             target: self.place.sink.as_ref().map_or_else(|_| String::new(), |sink| sink.describe()),
             disabled: self.place.sink.as_ref().err().cloned(),
             condition: self.machine.condition().clone(),

@@ -71,7 +71,8 @@ impl Shelf {
     /// that can neither be opened nor go on is disabled, loudly, and the engine goes on.
     pub(super) fn open_all(&self, config: &Config) -> (Vec<SinkPlace>, Vec<NotOpened>) {
         let mut good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
-        good.retain(|key, _| config.sinks.contains_key(key));
+        let sinks = || config.sinks.values().chain(&config.last_resort);
+        good.retain(|key, _| sinks().any(|sink| sink.key == *key));
         let mut not_opened = Vec::new();
         let open = |sink: &SinkConfig| {
             let opened = sink.plan.open().map(|opened| Good {
@@ -97,7 +98,7 @@ impl Shelf {
             };
             self.place(sink, config, opened)
         };
-        (config.sinks.values().map(open).collect(), not_opened)
+        (sinks().map(open).collect(), not_opened)
     }
 
     fn place(&self, config: &SinkConfig, all: &Config, opened: Result<Good, String>) -> SinkPlace {
@@ -110,6 +111,7 @@ impl Shelf {
             WordedSink::over(sink, config.key.clone(), book, self.journal.clone(), self.clock)
         };
         let (key, fallback) = (config.key.clone(), config.fallback.clone());
-        SinkPlace { key, kind, sink: opened.map(|good| worded(good.sink)), timeout, policy, fallback }
+        let last_resort = all.last_resort.as_ref().is_some_and(|sink| sink.key == key);
+        SinkPlace { key, kind, sink: opened.map(|good| worded(good.sink)), timeout, policy, fallback, last_resort }
     }
 }

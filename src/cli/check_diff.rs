@@ -101,7 +101,8 @@ fn sends(config: &Config, old: &Settings, runs: &[wire::Run], sinks: &[wire::Sin
         let word = if old.contains_key(&format!("teams.{}.place", run.team)) { "is no more" } else { "is not there" };
         lines.push(format!("what {} is told from then on to others: its team {} {word}", run.run, run.team));
     }
-    for sink in sinks.iter().filter(|sink| sink.pending > 0 && !config.sinks.contains_key(sink.sink.as_str())) {
+    let there = |key: &str| config.sinks.values().chain(&config.last_resort).any(|sink| &*sink.key == key);
+    for sink in sinks.iter().filter(|sink| sink.pending > 0 && !there(&sink.sink)) {
         let count = if sink.pending == 1 { "1 message".to_owned() } else { format!("{} messages", sink.pending) };
         lines.push(format!("{count} that wait for sink {}, through another", sink.sink));
     }

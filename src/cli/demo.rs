@@ -178,6 +178,7 @@ fn configuration(folder: &Path, told: mpsc::Sender<Notification>) -> anyhow::Res
         engine,
         teams,
         sinks,
+        last_resort: None,
         own: SelfConfig::default(),
         sources,
         quarantined,

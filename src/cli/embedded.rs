@@ -265,7 +265,7 @@ impl EngineLink for InsideLink {
                 (None, None) => SinkTrust::Untested,
             },
         };
-        status.sinks.iter().map(line).collect()
+        status.sinks.iter().filter(|sink| !sink.last_resort).map(line).collect()
     }
 
     async fn send(&self, event: Event) -> Result<(), String> {

@@ -67,6 +67,8 @@ pub struct Config {
     pub teams: Vec<Team>,
     /// The sinks that are defined, and the built-in ones that somebody uses.
     pub sinks: BTreeMap<SinkKey, SinkConfig>,
+    /// The terminal, where no sink has its name: told what is critical and reaches nobody else.
+    pub last_resort: Option<SinkConfig>,
     /// How runwatch itself is watched.
     pub own: SelfConfig,
     /// The files that were read, the main one first; none means the built-in settings.

@@ -12,7 +12,7 @@ use super::engine::engine;
 use super::environment::Environment;
 use super::file::{File, FreshnessFile, Text};
 use super::self_watch;
-use super::sinks::SinkTable;
+use super::sinks::{SinkTable, last_resort};
 use super::suggest::advise;
 use super::teams::teams;
 use crate::domain::freshness::{BoundSource, Bounds, STARTUP};
@@ -56,10 +56,11 @@ pub(super) fn resolve(
     }
     let teams = teams(file, inherited, env, lost, &mut sinks, problems);
     let sinks = sinks.finish(problems);
+    let last_resort = last_resort(&sinks, types);
     let sources = path.map(PathBuf::from).into_iter().collect();
     let (quarantined, team_files) = (Vec::new(), Vec::new());
     let include = file.include.iter().flat_map(Spanned::get_ref).map(|typed| typed.get_ref().clone()).collect();
-    Config { include, engine, teams, sinks, own, sources, quarantined, team_files }
+    Config { include, engine, teams, sinks, last_resort, own, sources, quarantined, team_files }
 }
 
 fn mode(mode: Option<&Text>, problems: &mut Vec<Problem>) {

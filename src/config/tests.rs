@@ -48,6 +48,7 @@ fn without_a_file_there_is_one_team_that_is_told_on_this_machine() {
     let plain = Environment { working_dir: "/nowhere".into(), ..environment() };
     let config = built_in(&plain);
     assert_eq!(routes(&config), "default: terminal");
+    assert!(config.last_resort.is_none());
     assert_eq!((config.teams[0].bounds, config.teams[0].startup), (Bounds::default(), Duration::from_secs(1800)));
     assert_eq!(config.teams[0].notify[0].filter, NotifyFilter::default());
     assert!(config.sources.is_empty());
@@ -56,6 +57,16 @@ fn without_a_file_there_is_one_team_that_is_told_on_this_machine() {
     let slack = Environment { has_slack_url: true, ..desktop };
     assert_eq!(routes(&built_in(&slack)), "default: terminal+desktop+slack");
     assert_eq!(built_in(&slack).sinks.keys().map(|key| &**key).collect::<Vec<_>>(), ["desktop", "slack", "terminal"]);
+}
+
+#[test]
+fn the_terminal_exists_where_nobody_names_it_and_no_sink_has_its_name() {
+    let last_resort = |text: &str| resolved(text, &environment()).last_resort.map(|sink| sink.key.to_string());
+    let slack =
+        format!("[sinks.slack]\n{SLACK}[teams.a]\nnotify = [{{ sinks = [\"slack\"] }}]\n[teams.default]\nnotify = [");
+    assert_eq!(last_resort(&format!("{slack}]\n")).as_deref(), Some("terminal"));
+    assert_eq!(last_resort(&format!("{slack}{{ sinks = [\"terminal\"] }}]\n")), None);
+    assert_eq!(last_resort(&format!("{slack}]\n[sinks.terminal]\n{SLACK}")), None);
 }
 
 #[test]

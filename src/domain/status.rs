@@ -198,6 +198,8 @@ pub struct SinkView {
     pub sink: Name,
     /// Its type.
     pub kind: &'static str,
+    /// Nobody names it: it is there for what reaches nobody else.
+    pub last_resort: bool,
     /// Where it sends, without secrets.
     pub target: String,
     /// Why it is disabled.

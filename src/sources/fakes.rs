@@ -344,6 +344,7 @@ pub(crate) fn view() -> StatusView {
     let sink = |sink: &str, kind, disabled: Option<&str>| SinkView {
         sink: sink.into(),
         kind,
+        last_resort: false,
         target: "https://hooks.example/…".to_owned(),
         disabled: disabled.map(str::to_owned),
         condition: crate::domain::delivery::SinkCondition::Working,

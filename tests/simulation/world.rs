@@ -84,6 +84,7 @@ impl World {
                 timeout: Duration::from_secs(10),
                 policy: SinkPolicy { rate: sink.pace.rate, in_flight: self.in_flight },
                 fallback: fallback.map(SinkKey::from),
+                last_resort: false,
             })
         };
         self.settings.sinks.iter().filter_map(place).collect()

@@ -61,13 +61,23 @@ impl Sinks {
         None
     }
 
-    /// Who is told instead of `sink`, in a matter that must not wait: its fallback, else the team's
-    /// other sinks, else what this host has.
-    pub(super) fn instead_of(&self, sink: &SinkKey, team: Option<&Team>) -> Option<SinkKey> {
+    /// Who of the team is told instead of `sink`, in a matter that must not wait: its fallback, else the
+    /// team's other sinks, as far as they work.
+    pub(super) fn of_team(&self, sink: &SinkKey, team: Option<&Team>) -> Option<SinkKey> {
         let other = |other: &&SinkKey| *other != sink && self.works(other);
-        self.fallback(sink)
-            .or_else(|| team.into_iter().flat_map(named).find(other).cloned())
-            .or_else(|| ["desktop", "terminal"].into_iter().map(SinkKey::from).find(|name| other(&name)))
+        self.fallback(sink).or_else(|| team.into_iter().flat_map(named).find(other).cloned())
+    }
+
+    /// Who may hear it where nobody of the team can: the sinks of this host.
+    pub(super) fn of_host(&self, sink: &SinkKey) -> Option<SinkKey> {
+        ["desktop", "terminal"].into_iter().map(SinkKey::from).find(|host| host != sink && self.works(host))
+    }
+
+    /// Who has what a sink had that is no more: one of the team that works, else one of the team that
+    /// will some day, else this host.
+    pub(super) fn heir_of(&self, sink: &SinkKey, team: Option<&Team>) -> Option<SinkKey> {
+        let waits = || team.into_iter().flat_map(named).find(|sink| self.exists(sink)).cloned();
+        self.of_team(sink, team).or_else(waits).or_else(|| self.of_host(sink))
     }
 }
 
@@ -98,11 +108,20 @@ mod tests {
     }
 
     #[test]
-    fn without_a_fallback_it_is_the_teams_other_sink_and_then_this_host() {
-        let sinks = sinks(&["a", "b", "terminal"], &[]);
+    fn without_a_fallback_it_is_the_teams_other_sink_and_what_is_no_more_leaves_it_to_one_that_will_work() {
+        let mut sinks = sinks(&["a", "b", "terminal"], &[]);
         let rule = crate::domain::team::NotifyRule::to(vec!["a".into(), "b".into()], Default::default());
         let team = Team { notify: vec![rule], ..Team::named("lab") };
-        assert_eq!(sinks.instead_of(&"a".into(), Some(&team)).as_deref(), Some("b"));
-        assert_eq!(sinks.instead_of(&"a".into(), None).as_deref(), Some("terminal"));
+        assert_eq!(sinks.of_team(&"a".into(), Some(&team)).as_deref(), Some("b"));
+        assert_eq!(sinks.of_team(&"a".into(), None), None);
+        assert_eq!(sinks.of_host(&"a".into()).as_deref(), Some("terminal"));
+        assert_eq!(sinks.of_host(&"terminal".into()), None);
+        let down = SinkCondition::Down { since: jiff::Timestamp::UNIX_EPOCH, reason: "503".to_owned() };
+        sinks.troubled.insert("b".into(), down);
+        assert_eq!(sinks.of_team(&"a".into(), Some(&team)), None);
+        assert_eq!(sinks.heir_of(&"gone".into(), Some(&team)).as_deref(), Some("a"));
+        sinks.directory.known.remove("a");
+        assert_eq!(sinks.heir_of(&"a".into(), Some(&team)).as_deref(), Some("b"));
+        assert_eq!(sinks.heir_of(&"a".into(), None).as_deref(), Some("terminal"));
     }
 }

@@ -30,6 +30,22 @@ pub(super) fn sink_of(run: &RunKey) -> Option<&str> {
     run.name.strip_prefix(OF_SINK)
 }
 
+/// How something is told that a sink does not take.
+#[derive(Debug)]
+enum Way {
+    /// By another sink of the team, in its place.
+    Instead(SinkKey),
+    /// On this host, where perhaps nobody looks: it waits for its own sink all the same.
+    Beside(SinkKey),
+}
+
+impl Way {
+    fn sink(&self) -> &SinkKey {
+        let (Way::Instead(sink) | Way::Beside(sink)) = self;
+        sink
+    }
+}
+
 impl RoutingMachine {
     /// A sink does not take what it is sent, or takes it again.
     pub fn on_sink_condition(&mut self, sink: &SinkKey, condition: SinkCondition, now: Now) -> RoutingEffects {
@@ -112,7 +128,9 @@ impl RoutingMachine {
         if routes.is_empty() {
             let sink = SinkKey::from(sink);
             let instead = match incident.severity {
-                Severity::Critical => self.sinks.instead_of(&sink, team_of(&self.teams, team)),
+                Severity::Critical => {
+                    self.sinks.of_team(&sink, team_of(&self.teams, team)).or_else(|| self.sinks.of_host(&sink))
+                }
                 // What it was to tell goes there, and whoever reads that must know why.
                 _ => self.sinks.fallback(&sink),
             };
@@ -204,10 +222,11 @@ impl RoutingMachine {
             if stranded.is_held(now.utc) {
                 continue;
             }
-            if let Some(target) = self.other_way(sink, &stranded.notification) {
-                let why = format!("sink {sink} takes nothing: told through {target}");
-                self.redirect(&stranded, &target, Some(&mut moved), why, now, &mut effects);
-            }
+            let Some(way) = self.other_way(sink, &stranded.notification) else { continue };
+            let target = way.sink();
+            let why = format!("sink {sink} takes nothing: told through {target}");
+            let moved = matches!(way, Way::Instead(_)).then_some(&mut moved);
+            self.redirect(&stranded, target, moved, why, now, &mut effects);
         }
         (moved, effects)
     }
@@ -216,9 +235,10 @@ impl RoutingMachine {
     pub fn on_refused(&mut self, refused: &Delivery, reason: &str, now: Now) -> RoutingEffects {
         let mut effects = RoutingEffects::default();
         match self.other_way(&refused.sink, &refused.notification) {
-            Some(target) => {
+            Some(way) => {
+                let target = way.sink();
                 let why = format!("sink {} refused it for good ({reason}): told through {target}", refused.sink);
-                self.redirect(refused, &target, None, why, now, &mut effects);
+                self.redirect(refused, target, None, why, now, &mut effects);
             }
             None => effects.notes.push(of(refused, now.utc, format!("refused for good: {reason}"))),
         }
@@ -244,10 +264,7 @@ impl RoutingMachine {
                 .collect();
             targets.retain(|sink| self.sinks.exists(sink));
             if targets.is_empty() {
-                let team = team_of(&self.teams, &team);
-                // One that takes nothing now will some day; the one that is no more will not.
-                let waits = || team.into_iter().flat_map(named).find(|sink| self.sinks.exists(sink)).cloned();
-                targets.extend(self.sinks.instead_of(&orphan.sink, team).or_else(waits));
+                targets.extend(self.sinks.heir_of(&orphan.sink, team_of(&self.teams, &team)));
             }
             let mut moved = Vec::new();
             for target in targets {
@@ -264,9 +281,9 @@ impl RoutingMachine {
 
     /// Through which sink something is told that this one does not take. What somebody of the team is
     /// told of anyway, or what can wait, waits unless the sink has a fallback.
-    fn other_way(&self, sink: &SinkKey, notification: &Notification) -> Option<SinkKey> {
+    fn other_way(&self, sink: &SinkKey, notification: &Notification) -> Option<Way> {
         if let Some(fallback) = self.sinks.fallback(sink) {
-            return Some(fallback);
+            return Some(Way::Instead(fallback));
         }
         let incident = notification.incident.as_ref()?;
         let open = self.open.of_id(incident)?;
@@ -274,8 +291,17 @@ impl RoutingMachine {
             **team == *notification.team && other != sink && self.sinks.works(other)
         };
         let must = open.incident.severity == Severity::Critical && !open.incident.told.keys().any(heard);
+        if !must {
+            return None;
+        }
         let team = Name::from(notification.team.as_str());
-        if must { self.sinks.instead_of(sink, team_of(&self.teams, &team)) } else { None }
+        if let Some(other) = self.sinks.of_team(sink, team_of(&self.teams, &team)) {
+            return Some(Way::Instead(other));
+        }
+        // Once: who was told the beginning there is told the end there, by that right.
+        let untold = |host: &SinkKey| !open.incident.told.contains_key(&(team.clone(), host.clone()));
+        let first = notification.kind != Kind::Resolved;
+        self.sinks.of_host(sink).filter(|host| first && untold(host)).map(Way::Beside)
     }
 
     /// Sends a delivery another way; with `moved`, the old one is settled by it.

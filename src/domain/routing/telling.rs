@@ -123,7 +123,7 @@ impl RoutingMachine {
             let sink = if self.sinks.exists(sink) {
                 Some(sink.clone())
             } else {
-                self.sinks.instead_of(sink, team_of(&self.teams, team))
+                self.sinks.heir_of(sink, team_of(&self.teams, team))
             };
             // One that is no more and has nobody in its place keeps its word in the journal.
             (team.clone(), sink.unwrap_or_else(|| incident_sink(incident, team)))

@@ -84,7 +84,7 @@ pub struct HelloSink {
 
 impl HelloInfo {
     pub(super) fn answer(&self, run: Option<&Name>, status: &StatusView) -> HelloAnswer {
-        let sinks = status.sinks.iter().map(|sink| HelloSink {
+        let sinks = status.sinks.iter().filter(|sink| !sink.last_resort).map(|sink| HelloSink {
             sink: sink.sink.to_string(),
             kind: sink.kind.to_owned(),
             target: sink.target.clone(),

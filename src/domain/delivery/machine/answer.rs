@@ -68,6 +68,8 @@ impl DeliveryMachine {
     }
 
     fn on_failure(&mut self, flight: &Flight, reason: &str, after: Option<Duration>, now: Now) {
+        // "At once", or a moment that is past, is no wish: whoever fails is not asked again without a pause.
+        let after = after.filter(|after| !after.is_zero());
         let wait = after.unwrap_or_else(|| self.backoff(flight));
         let at = (now.moment + wait).round_up();
         if after.is_some() {

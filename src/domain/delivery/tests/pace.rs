@@ -67,6 +67,19 @@ fn retry_after_is_obeyed_to_the_second_by_the_whole_sink() {
 }
 
 #[test]
+fn a_wish_to_be_asked_again_at_once_is_none() {
+    let mut bench = Bench::new(wide(8));
+    bench.give([lone("a")]);
+    bench.send();
+    bench.answer("a", Err(SinkError::Retry { reason: "429".into(), after: Some(Duration::ZERO) }));
+    assert_eq!(bench.send(), [] as [&str; 0]);
+    let wait = bench.sleep().unwrap();
+    assert!((750..=1_000).contains(&wait), "{wait} ms: the first pause, with its jitter");
+    bench.give([lone("b")]);
+    assert_eq!(bench.send(), ["a", "b"]);
+}
+
+#[test]
 fn what_fails_by_itself_does_not_hold_up_others() {
     let mut bench = Bench::new(wide(2));
     bench.give(["a", "b", "c"].map(lone));

@@ -112,6 +112,30 @@ fn what_waits_for_a_sink_that_is_down_goes_to_its_fallback_and_so_does_the_end()
 }
 
 #[test]
+fn what_reaches_nobody_of_the_team_is_told_on_this_host_too_and_waits_for_its_own_sink() {
+    let mut night = hung(Team { escalate: Vec::new(), ..lab() });
+    let teams = night.teams.clone();
+    let effects = night.routing.reload(teams, directory(&["pager", "terminal"], &[]), night.now());
+    night.tell(effects);
+    for outage in [40_000, 50_000] {
+        let condition = down(&night);
+        turn(&mut night, outage, "pager", condition);
+        assert_eq!(strand(&mut night, "pager"), Vec::<String>::new(), "it waits");
+        turn(&mut night, outage + 5_000, "pager", SinkCondition::Working);
+    }
+    let of_run = |night: &Night| -> Vec<_> {
+        let told = night.sent.iter().filter(|sent| sent.1.notification.check != "sink");
+        told.map(|sent| (sent.1.sink.to_string(), sent.1.notification.kind)).collect()
+    };
+    let told = [("pager".to_owned(), Kind::Firing), ("terminal".to_owned(), Kind::Firing)];
+    assert_eq!(of_run(&night), told, "once, however often the sink breaks");
+    assert_eq!(night.settlements, []);
+    night.send(60_000, metric());
+    let ends = [("pager".to_owned(), Kind::Resolved), ("terminal".to_owned(), Kind::Resolved)];
+    assert_eq!(of_run(&night)[2..], ends);
+}
+
+#[test]
 fn what_another_sink_of_the_team_told_waits_for_the_one_that_is_down() {
     let mut night = hung(two_sinks());
     let condition = down(&night);
