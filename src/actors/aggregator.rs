@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseFuture, WrapFuture};
 
 use super::lifecycle::Timer;
 use super::outlet::Outlet;
@@ -22,6 +22,8 @@ pub struct Aggregator {
     timer: Timer,
     evaluator: Outlet<BatchObserved>,
     checkpoints: Outlet<FactsCheckpointed>,
+    /// Facts are on their way to the journal: no more are gathered before they are there.
+    writing: bool,
 }
 
 impl Aggregator {
@@ -32,7 +34,7 @@ impl Aggregator {
         evaluator: Outlet<BatchObserved>,
         checkpoints: Outlet<FactsCheckpointed>,
     ) -> Aggregator {
-        Aggregator { machine, clock, timer: Timer::new(clock), evaluator, checkpoints }
+        Aggregator { machine, clock, timer: Timer::new(clock), evaluator, checkpoints, writing: false }
     }
 
     fn on_timer(&mut self, ctx: &mut Context<Self>) {
@@ -40,14 +42,19 @@ impl Aggregator {
         let facts = self.machine.on_deadline(self.clock.now());
         if !facts.is_empty() {
             let written = self.checkpoints.hand_over(FactsCheckpointed(facts));
+            self.writing = true;
             // Only a receiver that is gone fails this, and then the engine is ending.
-            actix_rt::spawn(async move { written.await.unwrap_or_default() });
+            ctx.spawn(written.into_actor(self).map(|_, aggregator, ctx| {
+                aggregator.writing = false;
+                aggregator.rearm(ctx);
+            }));
         }
         self.rearm(ctx);
     }
 
     fn rearm(&mut self, ctx: &mut Context<Self>) {
-        self.timer.arm(ctx, self.machine.next_deadline(), Self::on_timer);
+        let deadline = self.machine.next_deadline().filter(|_| !self.writing);
+        self.timer.arm(ctx, deadline, Self::on_timer);
     }
 }
 

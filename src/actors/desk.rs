@@ -1,6 +1,7 @@
 //! The desk between Router and journal: entries in order, many that wait in one transaction, tried again until the journal has them; then, and only then, their deliveries go out.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use crate::messages::Deliver;
 use crate::ports::{Entry, IntakeError, Journal, Written};
 use crate::telemetry;
 
-/// Entries that may wait: more than can be under way, so that it is full only behind a journal
-/// that cannot be written.
+/// Entries that may wait. It is full only behind a journal that cannot be written; then the Router looks at
+/// nothing more until there is room, so that whoever asks waits, and entries stay in order.
 pub const DESK_ENTRIES_MAX: usize = 1024;
 /// Entries that wait are written in one transaction up to so many rows: enough that many share the price
 /// of a sync, and few enough that the first of many alarms is sent while the rest are written.
@@ -46,8 +47,20 @@ impl Desk {
         (Desk { errands }, waiting)
     }
 
-    /// Puts an entry on the desk, in the order of calls; the future resolves when it is in the journal,
-    /// or with the desk's end.
+    /// Whether there is room for an entry; behind a desk that ended there is no waiting for it either.
+    pub fn has_room(&self) -> bool {
+        self.errands.capacity() > 0 || self.errands.is_closed()
+    }
+
+    /// Resolves when there is room.
+    pub fn room(&self) -> impl Future<Output = ()> + 'static {
+        let errands = self.errands.clone();
+        // The place is given back: what was decided first is written first, and is put there by itself.
+        async move { drop(errands.reserve_owned().await) }
+    }
+
+    /// Puts an entry on the desk, in the order of calls, where there is room; the future resolves when it
+    /// is in the journal, or with the desk's end.
     pub fn write(&self, entry: Entry) -> ResponseFuture<()> {
         let written = self.write_down(entry);
         Box::pin(async move { written.await.unwrap_or_default() })
@@ -56,22 +69,9 @@ impl Desk {
     /// The same for whoever counts on it: an error where the desk ended before it was in the journal.
     pub fn write_down(&self, entry: Entry) -> ResponseFuture<Result<(), IntakeError>> {
         let (done, written) = oneshot::channel();
-        let errand = Errand { entry, done };
-        match self.errands.try_reserve() {
-            Ok(place) => {
-                place.send(errand);
-                Box::pin(async move { written.await.map_err(|_| IntakeError::Closed) })
-            }
-            // The desk is as deep as all that can be under way, so it is full only behind a journal
-            // that cannot be written; then this entry waits its turn like its sender.
-            Err(_) => {
-                let errands = self.errands.clone();
-                Box::pin(async move {
-                    errands.send(errand).await.map_err(|_| IntakeError::Closed)?;
-                    written.await.map_err(|_| IntakeError::Closed)
-                })
-            }
-        }
+        // A desk that ended takes nothing, and the caller hears of it by what is dropped here.
+        drop(self.errands.try_send(Errand { entry, done }));
+        Box::pin(async move { written.await.map_err(|_| IntakeError::Closed) })
     }
 }
 

@@ -1,11 +1,16 @@
 //! Router. In: `HealthChanged`, `Excused` and `WasBlind` from the HealthEvaluator, `ReportMade` from the Reporter,
 //! `DeliverySettled`, `SinkChanged` and `Stranded` from the SinkRunners, `Operate` from people, time. Out: journal
-//! entries, then, once they are on disk, `Deliver` to the SinkRunners. It never sends what is not written down.
+//! entries, then, once they are on disk, `Deliver` to the SinkRunners. It never sends what is not written down, and
+//! looks at nothing that there is no room for on the desk.
 
-use std::collections::{BTreeSet, VecDeque};
+#[cfg(test)]
+mod tests;
+mod turns;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, ResponseFuture, WrapFuture};
+use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::desk::{Desk, JournalTrouble};
@@ -16,7 +21,7 @@ use crate::domain::change::RunChange;
 use crate::domain::command::{CommandError, Done};
 use crate::domain::names::RunId;
 use crate::domain::notice::Notices;
-use crate::domain::routing::RoutingMachine;
+use crate::domain::routing::{RoutingEffects, RoutingMachine};
 use crate::domain::time::earliest;
 use crate::messages::{
     ConfigNoticed, DeliverySettled, Drain, Excused, GetRouting, GetSilences, HealthChanged, Operate, Orphaned, Ping,
@@ -24,6 +29,7 @@ use crate::messages::{
 };
 use crate::ports::{Entry, IntakeError};
 use crate::telemetry;
+use turns::Turns;
 
 /// Changes that become one entry of the journal: of very many at once, the first are told while the
 /// others are written.
@@ -38,12 +44,8 @@ pub struct Router {
     trouble: JournalTrouble,
     unrouted: BTreeSet<RunId>,
     own: OwnWatch,
-    /// What changed and was not looked at yet, in order.
-    parts: VecDeque<Part>,
+    turns: Turns,
 }
-
-/// Some of what changed, and who is told once it is in the journal.
-type Part = (HealthChanged, oneshot::Sender<Result<(), IntakeError>>);
 
 /// What the Router tells of runwatch itself.
 pub struct OwnWatch {
@@ -63,7 +65,7 @@ impl Router {
         unrouted: BTreeSet<RunId>,
         own: OwnWatch,
     ) -> Router {
-        Router { machine, clock, timer: Timer::new(clock), desk, trouble, unrouted, own, parts: VecDeque::new() }
+        Router { machine, clock, timer: Timer::new(clock), desk, trouble, unrouted, own, turns: Turns::default() }
     }
 
     fn take(&mut self, change: RunChange, entry: &mut Entry) {
@@ -92,31 +94,26 @@ impl Router {
         changes.into_iter().for_each(|change| self.take(change, entry));
     }
 
-    /// Looks at the next part of what changed. Between two parts others have their turn: the desk writes
-    /// the first while the second is looked at.
-    fn route_next(&mut self, ctx: &mut Context<Self>) {
-        let Some((part, done)) = self.parts.pop_front() else { return };
+    /// Looks at some of what changed.
+    fn route(&mut self, part: HealthChanged, done: oneshot::Sender<Result<(), IntakeError>>, ctx: &mut Context<Self>) {
         let mut entry = Entry::default();
         self.take_all(part, &mut entry);
         let written = self.desk.write_down(entry);
         // Who handed it over may be gone.
         actix_rt::spawn(async move { done.send(written.await).unwrap_or_default() });
         self.rearm(ctx);
-        if !self.parts.is_empty() {
-            let turn = tokio::task::yield_now().into_actor(self);
-            ctx.spawn(turn.map(|(), router, ctx| router.route_next(ctx)));
-        }
-    }
-
-    /// Looks at all that changed before what comes now.
-    fn catch_up(&mut self, ctx: &mut Context<Self>) {
-        while !self.parts.is_empty() {
-            self.route_next(ctx);
-        }
     }
 
     fn on_timer(&mut self, ctx: &mut Context<Self>) {
         self.timer.fired();
+        if self.is_held_up() {
+            self.be_late(ctx);
+        } else {
+            self.do_what_is_due(ctx);
+        }
+    }
+
+    fn do_what_is_due(&mut self, ctx: &mut Context<Self>) {
         let (mut entry, now) = (Entry::default(), self.clock.now());
         entry.take(self.machine.on_deadline(now));
         if let Some((day, sinks)) = self.own.canary.as_mut().and_then(|canary| canary.on_deadline(now)) {
@@ -124,6 +121,24 @@ impl Router {
         }
         actix_rt::spawn(self.desk.write(entry));
         self.rearm(ctx);
+    }
+
+    /// Writes down what routing came to, and looks anew at what is due.
+    fn write(&mut self, effects: RoutingEffects, ctx: &mut Context<Self>) -> ResponseFuture<()> {
+        let written = self.write_down(effects, ctx);
+        Box::pin(async move { written.await.unwrap_or_default() })
+    }
+
+    /// The same for whoever counts on it.
+    fn write_down(
+        &mut self,
+        effects: RoutingEffects,
+        ctx: &mut Context<Self>,
+    ) -> ResponseFuture<Result<(), IntakeError>> {
+        let mut entry = Entry::default();
+        entry.take(effects);
+        self.rearm(ctx);
+        self.desk.write_down(entry)
     }
 
     fn rearm(&mut self, ctx: &mut Context<Self>) {
@@ -144,16 +159,13 @@ impl Handler<HealthChanged> for Router {
     type Result = ResponseFuture<Result<(), IntakeError>>;
 
     fn handle(&mut self, message: HealthChanged, ctx: &mut Context<Self>) -> Self::Result {
-        let idle = self.parts.is_empty();
         let mut written = Vec::new();
-        for part in message.split(CHANGES_TOGETHER) {
+        let parts = message.split(CHANGES_TOGETHER).into_iter().map(|part| {
             let (done, when) = oneshot::channel();
-            self.parts.push_back((part, done));
             written.push(when);
-        }
-        if idle {
-            self.route_next(ctx);
-        }
+            move |router: &mut Router, ctx: &mut Context<Router>| router.route(part, done, ctx)
+        });
+        self.one_by_one(parts, ctx);
         Box::pin(async move {
             for when in written {
                 when.await.unwrap_or(Err(IntakeError::Closed))?;
@@ -167,21 +179,22 @@ impl Handler<Excused> for Router {
     type Result = ResponseFuture<Result<Done, CommandError>>;
 
     fn handle(&mut self, message: Excused, ctx: &mut Context<Self>) -> Self::Result {
-        self.catch_up(ctx);
-        let Excused { alarm, learned, change } = message;
-        let mut entry = Entry::default();
-        // Acknowledged first: what the wider bound makes well closes the incident, and then there is
-        // nothing left to acknowledge.
-        let answer = self.machine.on_false_alarm(alarm, self.clock.now()).map(|(done, effects)| {
-            entry.take(effects);
-            Done { said: format!("{}; {learned}", done.said) }
-        });
-        self.take_all(change, &mut entry);
-        self.rearm(ctx);
-        let written = self.desk.write_down(entry);
-        Box::pin(async move {
-            written.await.map_err(|_| CommandError::Closed)?;
-            answer
+        self.in_turn(Err(CommandError::Closed), ctx, move |router, ctx| {
+            let Excused { alarm, learned, change } = message;
+            let mut entry = Entry::default();
+            // Acknowledged first: what the wider bound makes well closes the incident, and then there is
+            // nothing left to acknowledge.
+            let answer = router.machine.on_false_alarm(alarm, router.clock.now()).map(|(done, effects)| {
+                entry.take(effects);
+                Done { said: format!("{}; {learned}", done.said) }
+            });
+            router.take_all(change, &mut entry);
+            router.rearm(ctx);
+            let written = router.desk.write_down(entry);
+            Box::pin(async move {
+                written.await.map_err(|_| CommandError::Closed)?;
+                answer
+            })
         })
     }
 }
@@ -192,8 +205,10 @@ impl Handler<WasBlind> for Router {
     fn handle(&mut self, message: WasBlind, ctx: &mut Context<Self>) -> Self::Result {
         self.timer.rewind(ctx);
         self.rearm(ctx);
-        let (deliveries, notes) = self.own.notices.blind(&message.gap, &message.open, self.clock.now());
-        self.desk.write(Entry { deliveries, notes, ..Entry::default() })
+        self.when_there_is_room((), ctx, move |router, _| {
+            let (deliveries, notes) = router.own.notices.blind(&message.gap, &message.open, router.clock.now());
+            router.desk.write(Entry { deliveries, notes, ..Entry::default() })
+        })
     }
 }
 
@@ -201,15 +216,14 @@ impl Handler<Operate> for Router {
     type Result = ResponseFuture<Result<Done, CommandError>>;
 
     fn handle(&mut self, message: Operate, ctx: &mut Context<Self>) -> Self::Result {
-        let (done, effects) = match self.machine.on_command(message.0, self.clock.now()) {
-            Ok(carried_out) => carried_out,
-            Err(refused) => return Box::pin(async { Err(refused) }),
-        };
-        let mut entry = Entry::default();
-        entry.take(effects);
-        self.rearm(ctx);
-        let written = self.desk.write_down(entry);
-        Box::pin(async move { written.await.map(|()| done).map_err(|_| CommandError::Closed) })
+        self.when_there_is_room(Err(CommandError::Closed), ctx, move |router, ctx| {
+            let (done, effects) = match router.machine.on_command(message.0, router.clock.now()) {
+                Ok(carried_out) => carried_out,
+                Err(refused) => return Box::pin(async { Err(refused) }),
+            };
+            let written = router.write_down(effects, ctx);
+            Box::pin(async move { written.await.map(|()| done).map_err(|_| CommandError::Closed) })
+        })
     }
 }
 
@@ -225,25 +239,29 @@ impl Handler<DeliverySettled> for Router {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, message: DeliverySettled, ctx: &mut Context<Self>) -> Self::Result {
-        let (mut entry, now) = (Entry::default(), self.clock.now());
-        for settlement in &message.settlements {
-            entry.take(self.machine.on_settled(settlement, now));
-        }
-        for (delivery, reason) in &message.refused {
-            entry.take(self.machine.on_refused(delivery, reason, now));
-        }
-        entry.settlements.extend(message.settlements);
-        self.rearm(ctx);
-        self.desk.write(entry)
+        self.when_there_is_room((), ctx, move |router, ctx| {
+            let (mut entry, now) = (Entry::default(), router.clock.now());
+            for settlement in &message.settlements {
+                entry.take(router.machine.on_settled(settlement, now));
+            }
+            for (delivery, reason) in &message.refused {
+                entry.take(router.machine.on_refused(delivery, reason, now));
+            }
+            entry.settlements.extend(message.settlements);
+            router.rearm(ctx);
+            router.desk.write(entry)
+        })
     }
 }
 
 impl Handler<ReportMade> for Router {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, message: ReportMade, _: &mut Context<Self>) -> Self::Result {
-        let ReportMade { deliveries, reports } = message;
-        self.desk.write(Entry { deliveries, reports, ..Entry::default() })
+    fn handle(&mut self, message: ReportMade, ctx: &mut Context<Self>) -> Self::Result {
+        self.when_there_is_room((), ctx, move |router, _| {
+            let ReportMade { deliveries, reports } = message;
+            router.desk.write(Entry { deliveries, reports, ..Entry::default() })
+        })
     }
 }
 
@@ -251,10 +269,11 @@ impl Handler<SinkChanged> for Router {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, message: SinkChanged, ctx: &mut Context<Self>) -> Self::Result {
-        let mut entry = Entry::default();
-        entry.take(self.machine.on_sink_condition(&message.sink, message.condition, self.clock.now()));
-        self.rearm(ctx);
-        self.desk.write(entry)
+        self.when_there_is_room((), ctx, move |router, ctx| {
+            let SinkChanged { sink, condition } = message;
+            let effects = router.machine.on_sink_condition(&sink, condition, router.clock.now());
+            router.write(effects, ctx)
+        })
     }
 }
 
@@ -262,14 +281,14 @@ impl Handler<Stranded> for Router {
     type Result = ResponseFuture<Vec<String>>;
 
     fn handle(&mut self, message: Stranded, ctx: &mut Context<Self>) -> Self::Result {
-        let mut entry = Entry::default();
-        let (moved, effects) = self.machine.on_stranded(&message.sink, message.deliveries, self.clock.now());
-        entry.take(effects);
-        self.rearm(ctx);
-        let written = self.desk.write(entry);
-        Box::pin(async move {
-            written.await;
-            moved
+        self.when_there_is_room(Vec::new(), ctx, move |router, ctx| {
+            let Stranded { sink, deliveries } = message;
+            let (moved, effects) = router.machine.on_stranded(&sink, deliveries, router.clock.now());
+            let written = router.write(effects, ctx);
+            Box::pin(async move {
+                written.await;
+                moved
+            })
         })
     }
 }
@@ -278,16 +297,16 @@ impl Handler<RoutesChanged> for Router {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, message: RoutesChanged, ctx: &mut Context<Self>) -> Self::Result {
-        self.catch_up(ctx);
-        let RoutesChanged { teams, directory, canary, runs } = message;
-        let mut entry = Entry::default();
-        self.own.canary = canary;
-        self.own.notices = self.own.notices.clone().to_teams(teams.clone());
-        entry.take(self.machine.reload(teams, directory, self.clock.now()));
-        let untold = runs.into_iter().filter(|(_, key, labels)| self.machine.is_unrouted(&key.team, &key.name, labels));
-        self.unrouted = untold.map(|(run, ..)| run).collect();
-        self.rearm(ctx);
-        self.desk.write(entry)
+        self.in_turn((), ctx, move |router, ctx| {
+            let RoutesChanged { teams, directory, canary, runs } = message;
+            router.own.canary = canary;
+            router.own.notices = router.own.notices.clone().to_teams(teams.clone());
+            let effects = router.machine.reload(teams, directory, router.clock.now());
+            let machine = &router.machine;
+            let untold = runs.into_iter().filter(|(_, key, labels)| machine.is_unrouted(&key.team, &key.name, labels));
+            router.unrouted = untold.map(|(run, ..)| run).collect();
+            router.write(effects, ctx)
+        })
     }
 }
 
@@ -295,24 +314,26 @@ impl Handler<Orphaned> for Router {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, message: Orphaned, ctx: &mut Context<Self>) -> Self::Result {
-        let mut entry = Entry::default();
-        entry.take(self.machine.on_orphans(message.0, self.clock.now()));
-        self.rearm(ctx);
-        self.desk.write(entry)
+        self.when_there_is_room((), ctx, move |router, ctx| {
+            let effects = router.machine.on_orphans(message.0, router.clock.now());
+            router.write(effects, ctx)
+        })
     }
 }
 
 impl Handler<ConfigNoticed> for Router {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, message: ConfigNoticed, _: &mut Context<Self>) -> Self::Result {
-        let (mut entry, now) = (Entry::default(), self.clock.now());
-        for (number, said) in message.0.iter().enumerate() {
-            let (deliveries, note) = self.own.notices.configuration(said, number, now);
-            entry.deliveries.extend(deliveries);
-            entry.notes.push(note);
-        }
-        self.desk.write(entry)
+    fn handle(&mut self, message: ConfigNoticed, ctx: &mut Context<Self>) -> Self::Result {
+        self.when_there_is_room((), ctx, move |router, _| {
+            let (mut entry, now) = (Entry::default(), router.clock.now());
+            for (number, said) in message.0.iter().enumerate() {
+                let (deliveries, note) = router.own.notices.configuration(said, number, now);
+                entry.deliveries.extend(deliveries);
+                entry.notes.push(note);
+            }
+            router.desk.write(entry)
+        })
     }
 }
 
@@ -339,7 +360,6 @@ impl Handler<Drain> for Router {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: Drain, ctx: &mut Context<Self>) -> Self::Result {
-        self.catch_up(ctx);
-        self.desk.write(Entry::default())
+        self.in_turn((), ctx, |router, _| router.desk.write(Entry::default()))
     }
 }
