@@ -118,8 +118,10 @@ pub struct Told {
     pub at: Timestamp,
     /// How bad it was then.
     pub severity: Severity,
-    /// Until when the telling was held, where it was.
+    /// Until when the telling was held, where it was; the incident's end waits as long. Reminders aside.
     pub held_until: Option<Timestamp>,
+    /// Until when the last reminder was held, where it was: the next one counts from there. No end waits for it.
+    pub reminded_until: Option<Timestamp>,
     /// The attempt that had ended badly last by then; 0 before any did.
     pub fallen: u32,
 }

@@ -241,7 +241,7 @@ pub(crate) fn quiet_run(name: &str, team: &str) -> RunView {
 /// The open incident of [`troubled_run`].
 fn incident(alert: Alert) -> Incident {
     let run = RunKey { team: "vision".into(), name: "ppo/cifar 10".into() };
-    let told = Told { at: at(598.5), severity: Severity::Critical, held_until: None, fallen: 0 };
+    let told = Told { at: at(598.5), severity: Severity::Critical, held_until: None, reminded_until: None, fallen: 0 };
     Incident {
         changed_at: at(598.5),
         summary: "ppo/cifar 10 is hung: no event for 7 s".to_owned(),

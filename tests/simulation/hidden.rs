@@ -20,6 +20,7 @@ pub async fn check(world: &World, story: &Story, outbox: &Outbox, incidents: &[I
     nothing_hidden_is_told(world, story, outbox);
     whoever_acknowledged_is_left_alone(world, story, outbox);
     doubles_are_known_by_their_id(world);
+    no_end_waits_for_a_reminder(world, outbox);
     told_or_told_why(world, outbox, incidents).await;
 }
 
@@ -76,6 +77,23 @@ fn doubles_are_known_by_their_id(world: &World) {
             if *known != one.delivery.id {
                 world.record.broken(format!("{} repeats {known}, and does not say so", one.delivery.id));
             }
+        }
+    }
+}
+
+/// The end of what was told at once is not held, whatever was held after that to remind of it.
+fn no_end_waits_for_a_reminder(world: &World, outbox: &Outbox) {
+    let mut last: HashMap<_, &MemoryRow> = HashMap::new();
+    for (_, row) in decided(world, outbox) {
+        let told = &row.delivery.notification;
+        let of = (told.incident.clone(), told.team.clone(), row.delivery.sink.clone());
+        let is_held = |row: &MemoryRow| row.delivery.hold.is_some();
+        if told.kind == Kind::Resolved && is_held(row) && last.get(&of).is_some_and(|before| !is_held(before)) {
+            let (id, before) = (&row.delivery.id, &last[&of].delivery.id);
+            world.record.broken(format!("{id} is held, though {before} was not"));
+        }
+        if told.kind != Kind::Reminder {
+            last.insert(of, row);
         }
     }
 }

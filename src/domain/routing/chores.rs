@@ -123,7 +123,8 @@ impl RoutingMachine {
         for (recipient, route) in self.routes_of(incident, Kind::Reminder, now.utc) {
             let (Some(repeat), Some(told)) = (route.repeat, incident.told.get(&recipient)) else { continue };
             let told_at = now.moment_past(told.at);
-            let told_at = told.held_until.map_or(told_at, |held| now.moment_of(held).max(told_at));
+            let held = told.reminded_until.or(told.held_until);
+            let told_at = held.map_or(told_at, |held| now.moment_of(held).max(told_at));
             let at = (told_at + repeat).round_up();
             let Some(at) = self.once_free(incident, &recipient.0, at, now) else { continue };
             if at <= now.moment {

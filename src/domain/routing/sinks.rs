@@ -342,7 +342,7 @@ impl RoutingMachine {
         let run = found.map(|open| open.incident.run.clone());
         if let Some(mut open) = run.and_then(|run| self.open.take(&run)) {
             let (severity, fallen) = (open.incident.severity, open.incident.fallen);
-            let told = incident::Told { at: now.utc, severity, held_until, fallen };
+            let told = incident::Told { at: now.utc, severity, held_until, reminded_until: None, fallen };
             open.incident.told.entry((team, target.clone())).or_insert(told);
             effects.incidents.push(open.incident.clone());
             self.open.put(open);

@@ -87,7 +87,7 @@ impl RoutingMachine {
             for (recipient, route) in mine() {
                 let sink = &recipient.1;
                 let hold = hold(open.incident.told.get(recipient), kind, route, crowd, now.utc);
-                let held_until = hold.as_ref().map(|hold| hold.until);
+                let until = hold.as_ref().map(|hold| hold.until);
                 let notification = stamped(&page, &open.incident, (&id, team, kind), now.utc);
                 let notification = evidence_for(&self.teams, team).cleaned(notification);
                 let delivery = delivery(&id, sink, notification, now.utc, hold, open.host.clone());
@@ -99,7 +99,10 @@ impl RoutingMachine {
                 if kind != Kind::Resolved {
                     let severity = open.incident.severity;
                     let fallen = open.incident.fallen;
-                    let told = incident::Told { at: now.utc, severity, held_until, fallen };
+                    let before = open.incident.told.get(recipient).and_then(|told| told.held_until);
+                    let (held_until, reminded_until) =
+                        if kind == Kind::Reminder { (before, until) } else { (until, None) };
+                    let told = incident::Told { at: now.utc, severity, held_until, reminded_until, fallen };
                     open.incident.told.insert(recipient.clone(), told);
                     open.incident.first_told_at.get_or_insert(now.utc);
                 }

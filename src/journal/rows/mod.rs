@@ -89,6 +89,8 @@ enum ToldRow {
         severity: Severity,
         held_until: Option<Timestamp>,
         #[serde(default)]
+        reminded_until: Option<Timestamp>,
+        #[serde(default)]
         fallen: u32,
     },
     Pair(NameRow, NameRow),
@@ -97,19 +99,20 @@ enum ToldRow {
 impl ToldRow {
     fn of((recipient, told): (Recipient, Told)) -> ToldRow {
         let (team, sink) = (recipient.0.into(), recipient.1.into());
-        let Told { at, severity, held_until, fallen } = told;
-        ToldRow::Full { team, sink, at, severity, held_until, fallen }
+        let Told { at, severity, held_until, reminded_until, fallen } = told;
+        ToldRow::Full { team, sink, at, severity, held_until, reminded_until, fallen }
     }
 
     /// What it says; a pair was told when and as its incident last changed.
     fn read(self, changed_at: Timestamp, severity: Severity) -> (Recipient, Told) {
         match self {
-            ToldRow::Full { team, sink, at, severity, held_until, fallen } => {
-                ((team.into(), sink.into()), Told { at, severity, held_until, fallen })
+            ToldRow::Full { team, sink, at, severity, held_until, reminded_until, fallen } => {
+                ((team.into(), sink.into()), Told { at, severity, held_until, reminded_until, fallen })
             }
-            ToldRow::Pair(team, sink) => {
-                ((team.into(), sink.into()), Told { at: changed_at, severity, held_until: None, fallen: 0 })
-            }
+            ToldRow::Pair(team, sink) => (
+                (team.into(), sink.into()),
+                Told { at: changed_at, severity, held_until: None, reminded_until: None, fallen: 0 },
+            ),
         }
     }
 }

@@ -112,7 +112,7 @@ pub(super) fn incident(id: &str, run: &str, s: i64) -> Incident {
 }
 
 fn told(s: i64, held_until: Option<Timestamp>) -> Told {
-    Told { at: at(s), severity: Severity::Critical, held_until, fallen: 2 }
+    Told { at: at(s), severity: Severity::Critical, held_until, reminded_until: held_until, fallen: 2 }
 }
 
 /// The same, closed at `s`.

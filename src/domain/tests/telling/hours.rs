@@ -49,8 +49,41 @@ fn warnings_outcomes_and_reminders_wait_for_the_end_of_quiet_hours_and_critical_
     );
     night.send(5 * HOUR, metric());
     night.send(5 * HOUR + 1_000, exited(Exit::code(0), false));
-    assert_eq!(goes(&night)[3..], [(8 * HOUR, Kind::Resolved), (8 * HOUR, Kind::Info)]);
+    assert_eq!(
+        goes(&night)[3..],
+        [(5 * HOUR, Kind::Resolved), (8 * HOUR, Kind::Info)],
+        "what was told at once ends at once, whatever reminder waits"
+    );
     assert!(night.sent.iter().filter_map(|sent| sent.1.hold.as_ref()).all(|hold| hold.why == HoldReason::QuietHours));
+}
+
+#[test]
+fn the_end_of_what_was_told_at_once_does_not_wait_for_a_reminder_that_was_held() {
+    for restart in [false, true] {
+        let mut night = night_of(quiet(false));
+        night.send(0, wrapped(7));
+        night.send(1_000, metric());
+        night.until(2 * HOUR);
+        assert_eq!(goes(&night)[1..], [(6_000, Kind::Firing), (8 * HOUR, Kind::Reminder)]);
+        if restart {
+            night.restart(1_000);
+        }
+        night.until(7 * HOUR);
+        assert_eq!(night.sent.len(), 3, "the next reminder counts from when the last one goes");
+        night.send(7 * HOUR, metric());
+        assert_eq!(goes(&night)[3..], [(7 * HOUR, Kind::Resolved)]);
+    }
+}
+
+#[test]
+fn the_end_of_what_waits_for_the_end_of_quiet_hours_waits_with_it() {
+    let mut night = night_of(quiet(true));
+    night.send(0, wrapped(7));
+    night.send(1_000, metric());
+    night.until(2 * HOUR);
+    night.send(2 * HOUR, metric());
+    assert!(goes(&night).iter().all(|(ms, _)| *ms == 8 * HOUR), "{:?}", goes(&night));
+    assert_eq!(goes(&night).last().map(|sent| sent.1), Some(Kind::Resolved));
 }
 
 #[test]
