@@ -71,6 +71,9 @@ pub const OUTBOX_HELD_PER_SINK_MAX: usize = 1024;
 /// Deliveries a sink holds in memory that wait for a time, as in quiet hours: a night's worth of a team.
 /// The rest waits in the journal.
 pub const HELD_PER_SINK_MAX: usize = 256;
+/// Incidents whose end a sink is known to have told: what of them comes late, by way of another sink, is not
+/// told behind it. Far more than wait for a sink; 64 × 1024 × ~150 B ≈ 10 MB.
+pub const ENDED_PER_SINK_MAX: usize = 1024;
 /// Notifications told as one digest: more than a person reads, and a body of some hundred KiB.
 pub const DIGEST_MESSAGES_MAX: usize = 50;
 /// One delivery, whatever the sink does.

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use runwatch_plugin::Kind;
 
+use super::ended::Ended;
 use super::store::{Entry, Held, Standing};
 
 /// Whose messages fold into one another: one incident's, to one team.
@@ -21,9 +22,13 @@ struct Newer<'e> {
 }
 
 /// The deliveries that need not be made any more, each with the one that says it.
-pub(super) fn needless<'e>(entries: impl DoubleEndedIterator<Item = &'e Entry> + Clone) -> Vec<(String, String)> {
+pub(super) fn needless<'e>(
+    entries: impl DoubleEndedIterator<Item = &'e Entry> + Clone,
+    ended: &Ended,
+) -> Vec<(String, String)> {
     let mut found = covered(entries.clone().rev());
-    let gone: HashSet<String> = found.iter().map(|(old, _)| old.clone()).collect();
+    let mut gone: HashSet<String> = found.iter().map(|(old, _)| old.clone()).collect();
+    found.extend(late(entries.clone(), ended).into_iter().filter(|(id, _)| gone.insert(id.clone())));
     let mut before: HashMap<Key<'_>, &str> = HashMap::new();
     for entry in entries {
         let Some(key) = key_of(entry) else { continue };
@@ -37,6 +42,23 @@ pub(super) fn needless<'e>(entries: impl DoubleEndedIterator<Item = &'e Entry> +
                 found.push((id.to_owned(), (*older).to_owned()));
             }
             _ => drop(before.insert(key, id)),
+        }
+    }
+    found
+}
+
+/// What comes behind the end of its incident, by way of another sink.
+fn late<'e>(entries: impl Iterator<Item = &'e Entry>, ended: &Ended) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut ends: HashMap<Key<'_>, &str> = HashMap::new();
+    for entry in entries {
+        let Some(key) = key_of(entry) else { continue };
+        if kind_of(entry) == Kind::Resolved {
+            ends.insert(key, &entry.delivery.id);
+        } else if entry.standing == Standing::Waiting
+            && let Some(end) = ends.get(&key).copied().or_else(|| ended.by(key.0, key.1))
+        {
+            found.push((entry.delivery.id.clone(), end.to_owned()));
         }
     }
     found

@@ -13,6 +13,7 @@ use runwatch_plugin::{Digest, Receipt, SinkError};
 
 use super::breaker::{Breaker, Permit};
 use super::bucket::Bucket;
+use super::ended::Ended;
 use super::fold;
 use super::store::{Entry, Standing, Store};
 use super::summary::summary;
@@ -57,6 +58,7 @@ pub struct DeliveryMachine {
     bucket: Bucket,
     flights: BTreeMap<u64, Flight>,
     bundles: HashMap<u64, Bundle>,
+    ended: Ended,
     last_number: u64,
     /// Nothing before this: the other side asked for it.
     pause_until: Option<Moment>,
@@ -102,6 +104,7 @@ impl DeliveryMachine {
             bucket: Bucket::new(policy.rate),
             flights: BTreeMap::new(),
             bundles: HashMap::new(),
+            ended: Ended::default(),
             last_number: 0,
             pause_until: None,
             starved: false,
@@ -122,7 +125,8 @@ impl DeliveryMachine {
         self.seen.get_or_insert(now);
         let mut touched = false;
         for delivery in deliveries {
-            touched |= self.store.has_incident(delivery.notification.incident.as_deref());
+            let incident = delivery.notification.incident.as_deref();
+            touched |= self.store.has_incident(incident) || self.ended.has(incident);
             self.store.take(delivery, now);
         }
         if touched {
@@ -286,10 +290,12 @@ impl DeliveryMachine {
         self.last_number
     }
 
-    /// Has other sinks asked for what waits, once an outage.
+    /// Has other sinks asked for what waits, once an outage. What lies behind something under way of its
+    /// incident waits for what becomes of that: it is not to be told elsewhere before it.
     fn offer(&mut self) {
         let mut held = Vec::new();
-        for entry in self.store.iter_mut().filter(|entry| entry.standing == Standing::Waiting && !entry.stays) {
+        for id in self.offered() {
+            let Some(entry) = self.store.get_mut(&id) else { continue };
             entry.standing = Standing::Offered;
             let offered = if entry.held().is_some() { &mut held } else { &mut self.effects.stranded };
             offered.push(entry.delivery.clone());

@@ -1,11 +1,12 @@
 //! Deliveries: a notification's way to one sink, and what became of each attempt.
 //!
 //! `machine` decides what is sent when; it stands on `store` (what is in memory and where the journal
-//! goes on), `fold` (what need not be told any more), `breaker` (whether the sink is to be tried at
+//! goes on), `fold` and `ended` (what need not be told any more), `breaker` (whether the sink is to be tried at
 //! all), `bucket` (how fast) and `summary` (what a digest says).
 
 mod breaker;
 mod bucket;
+mod ended;
 mod fold;
 mod machine;
 mod store;

@@ -270,10 +270,6 @@ impl Store {
         self.entries.values()
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.entries.values_mut()
-    }
-
     /// Whether something of the incident is in memory.
     pub(super) fn has_incident(&self, incident: Option<&str>) -> bool {
         incident.is_some_and(|incident| self.incidents.contains_key(incident))

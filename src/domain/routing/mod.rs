@@ -9,6 +9,7 @@ mod cause;
 mod chores;
 mod commands;
 mod crowd;
+mod detours;
 mod directory;
 mod fold;
 mod members;

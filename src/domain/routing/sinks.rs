@@ -1,8 +1,7 @@
-//! Sinks that take nothing: an incident of their own, and what they were to tell goes another way.
+//! Sinks that take nothing: an incident of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use runwatch_plugin::{
@@ -12,11 +11,11 @@ use runwatch_plugin::{
 use super::directory::named;
 use super::open::OpenIncident;
 use super::recipients::{Route, routes, team_of};
-use super::telling::{Routes, delivery, told_of};
+use super::telling::{Routes, told_of};
 use super::{RoutingEffects, RoutingMachine, note};
 use crate::domain::check::{Alert, CheckKind};
-use crate::domain::delivery::{AttemptOutcome, Delivery, Settlement, SinkCondition};
-use crate::domain::incident::{self, Incident};
+use crate::domain::delivery::{AttemptOutcome, Settlement, SinkCondition};
+use crate::domain::incident::Incident;
 use crate::domain::ledger::{Note, NoteKind};
 use crate::domain::names::{Name, RunKey};
 use crate::domain::team::{SinkKey, Team};
@@ -28,22 +27,6 @@ const OF_SINK: &str = "runwatch: sink ";
 /// The sink that an incident is of.
 pub(super) fn sink_of(run: &RunKey) -> Option<&str> {
     run.name.strip_prefix(OF_SINK)
-}
-
-/// How something is told that a sink does not take.
-#[derive(Debug)]
-enum Way {
-    /// By another sink of the team, in its place.
-    Instead(SinkKey),
-    /// On this host, where perhaps nobody looks: it waits for its own sink all the same.
-    Beside(SinkKey),
-}
-
-impl Way {
-    fn sink(&self) -> &SinkKey {
-        let (Way::Instead(sink) | Way::Beside(sink)) = self;
-        sink
-    }
 }
 
 impl RoutingMachine {
@@ -207,162 +190,6 @@ impl RoutingMachine {
         self.arm(&mut open, now);
         self.open.put(open);
         effects
-    }
-
-    /// Deliveries that wait for a sink that takes nothing: those that can go another way do. Their ids,
-    /// and what to write down.
-    pub fn on_stranded(
-        &mut self,
-        sink: &SinkKey,
-        deliveries: Vec<Delivery>,
-        now: Now,
-    ) -> (Vec<String>, RoutingEffects) {
-        let (mut moved, mut effects) = (Vec::new(), RoutingEffects::default());
-        for stranded in deliveries {
-            if stranded.is_held(now.utc) {
-                continue;
-            }
-            let Some(way) = self.other_way(sink, &stranded.notification) else { continue };
-            let target = way.sink();
-            let why = format!("sink {sink} takes nothing: told through {target}");
-            let moved = matches!(way, Way::Instead(_)).then_some(&mut moved);
-            self.redirect(&stranded, target, moved, why, now, &mut effects);
-        }
-        (moved, effects)
-    }
-
-    /// A sink refused a message for good: it is told elsewhere.
-    pub fn on_refused(&mut self, refused: &Delivery, reason: &str, now: Now) -> RoutingEffects {
-        let mut effects = RoutingEffects::default();
-        match self.other_way(&refused.sink, &refused.notification) {
-            Some(way) => {
-                let target = way.sink();
-                let why = format!("sink {} refused it for good ({reason}): told through {target}", refused.sink);
-                self.redirect(refused, target, None, why, now, &mut effects);
-            }
-            None => effects.notes.push(of(refused, now.utc, format!("refused for good: {reason}"))),
-        }
-        effects
-    }
-
-    /// Deliveries to sinks that are no more: whoever is told of such a thing now is told.
-    pub fn on_orphans(&mut self, orphans: Vec<Delivery>, now: Now) -> RoutingEffects {
-        let mut effects = RoutingEffects::default();
-        for orphan in orphans {
-            if self.sinks.exists(&orphan.sink) {
-                // It is there again, and has it.
-                continue;
-            }
-            let notification = &orphan.notification;
-            let team = Name::from(notification.team.as_str());
-            let run = RunKey { team: team.clone(), name: notification.run.id.as_str().into() };
-            let told = told_of(&run, notification, notification.kind, notification.severity);
-            let mut targets: BTreeSet<SinkKey> = routes(&self.teams, &told, now.utc)
-                .into_keys()
-                .filter(|(of, _)| *of == team)
-                .map(|(_, to)| to)
-                .collect();
-            targets.retain(|sink| self.sinks.exists(sink));
-            if targets.is_empty() {
-                targets.extend(self.sinks.heir_of(&orphan.sink, team_of(&self.teams, &team)));
-            }
-            let mut moved = Vec::new();
-            for target in targets {
-                let why = format!("sink {} is no more: told through {target}", orphan.sink);
-                self.redirect(&orphan, &target, Some(&mut moved), why, now, &mut effects);
-            }
-            if moved.is_empty() {
-                let said = format!("sink {} is no more, and no other is there: it stays in the journal", orphan.sink);
-                effects.notes.push(of(&orphan, now.utc, said));
-            }
-        }
-        effects
-    }
-
-    /// Through which sink something is told that this one does not take. What somebody of the team is
-    /// told of anyway, or what can wait, waits unless the sink has a fallback.
-    fn other_way(&self, sink: &SinkKey, notification: &Notification) -> Option<Way> {
-        if let Some(fallback) = self.sinks.fallback(sink) {
-            return Some(Way::Instead(fallback));
-        }
-        let incident = notification.incident.as_ref()?;
-        let open = self.open.of_id(incident)?;
-        let heard = |(team, other): &incident::Recipient| {
-            **team == *notification.team && other != sink && self.sinks.works(other)
-        };
-        let must = open.incident.severity == Severity::Critical && !open.incident.told.keys().any(heard);
-        if !must {
-            return None;
-        }
-        let team = Name::from(notification.team.as_str());
-        if let Some(other) = self.sinks.of_team(sink, team_of(&self.teams, &team)) {
-            return Some(Way::Instead(other));
-        }
-        // Once: who was told the beginning there is told the end there, by that right.
-        let untold = |host: &SinkKey| !open.incident.told.contains_key(&(team.clone(), host.clone()));
-        let first = notification.kind != Kind::Resolved;
-        self.sinks.of_host(sink).filter(|host| first && untold(host)).map(Way::Beside)
-    }
-
-    /// Sends a delivery another way; with `moved`, the old one is settled by it.
-    fn redirect(
-        &mut self,
-        old: &Delivery,
-        target: &SinkKey,
-        moved: Option<&mut Vec<String>>,
-        why: String,
-        now: Now,
-        effects: &mut RoutingEffects,
-    ) {
-        let notification = Notification::clone(&old.notification);
-        let team = Name::from(notification.team.as_str());
-        let incident = notification.incident.clone();
-        let kind = notification.kind;
-        let id = notification.id.clone();
-        // What can wait for a time waits for it wherever it goes.
-        let hold = old.hold.clone().filter(|_| old.is_held(now.utc));
-        let held_until = hold.as_ref().map(|hold| hold.until);
-        let delivery = delivery(&id, target, notification, old.created_at, hold, old.host.clone());
-        if let Some(moved) = moved {
-            if !moved.contains(&old.id) {
-                effects.settlements.push(Settlement {
-                    delivery: old.id.clone(),
-                    sink: old.sink.clone(),
-                    incident: incident.clone(),
-                    attempt: old.attempts,
-                    at: now.utc,
-                    took: Duration::ZERO,
-                    outcome: AttemptOutcome::Folded { into: delivery.id.clone() },
-                });
-            }
-            moved.push(old.id.clone());
-        }
-        effects.notes.push(Note { delivery: Some(delivery.id.clone()), ..of(old, now.utc, why) });
-        let found = incident.as_ref().filter(|_| kind != Kind::Resolved).and_then(|incident| self.open.of_id(incident));
-        let run = found.map(|open| open.incident.run.clone());
-        if let Some(mut open) = run.and_then(|run| self.open.take(&run)) {
-            let (severity, fallen) = (open.incident.severity, open.incident.fallen);
-            let told = incident::Told { at: now.utc, severity, held_until, reminded_until: None, fallen };
-            open.incident.told.entry((team, target.clone())).or_insert(told);
-            effects.incidents.push(open.incident.clone());
-            self.open.put(open);
-        }
-        effects.deliveries.push(delivery);
-    }
-}
-
-fn of(delivery: &Delivery, at: Timestamp, said: String) -> Note {
-    let notification = &delivery.notification;
-    let team = Name::from(notification.team.as_str());
-    Note {
-        at,
-        what: NoteKind::Folded,
-        incident: notification.incident.clone(),
-        run: Some(RunKey { team: team.clone(), name: notification.run.id.as_str().into() }),
-        team: Some(team),
-        sink: Some(delivery.sink.clone()),
-        delivery: Some(delivery.id.clone()),
-        said,
     }
 }
 

@@ -31,6 +31,7 @@ impl DeliveryMachine {
         };
         for id in &flight.members {
             let Some(delivery) = self.store.remove(id) else { continue };
+            self.ended.note(&delivery);
             let outcome = AttemptOutcome::Delivered { receipt: receipt.clone() };
             self.settle(&delivery, delivery.attempts + 1, flight, outcome, now);
             self.tally.delivered += 1;
@@ -57,6 +58,8 @@ impl DeliveryMachine {
             None => {
                 for id in &flight.members {
                     let Some(delivery) = self.store.remove(id) else { continue };
+                    // Its end is told elsewhere, and says all that came before it.
+                    self.ended.note(&delivery);
                     let outcome = AttemptOutcome::Refused { reason: reason.clone() };
                     self.settle(&delivery, delivery.attempts + 1, flight, outcome, now);
                     self.tally.refused += 1;

@@ -16,6 +16,19 @@ impl DeliveryMachine {
         None
     }
 
+    /// What waits and was not offered in this outage, as far as nothing older of its run is under way.
+    pub(super) fn offered(&self) -> Vec<String> {
+        let (mut busy, mut offered) = (Busy::default(), Vec::new());
+        for entry in self.store.iter() {
+            match entry.standing {
+                Standing::Waiting if !entry.stays && busy.lets(entry) => offered.push(entry.delivery.id.clone()),
+                Standing::Waiting => {}
+                Standing::InFlight | Standing::Offered => busy.note(entry),
+            }
+        }
+        offered
+    }
+
     /// Sends the delivery on its way, with the digest it is in, or with what else is due where the
     /// rate had it wait.
     pub(super) fn depart(&mut self, first: String, probing: bool, now: Now) -> Option<Attempt> {
@@ -145,7 +158,7 @@ impl DeliveryMachine {
 
     /// Settles what need not be told any more, and has wait along what would overtake its incident.
     pub(super) fn fold(&mut self, now: Now) {
-        for (id, into) in fold::needless(self.store.iter()) {
+        for (id, into) in fold::needless(self.store.iter(), &self.ended) {
             self.leave_bundle(&id);
             let Some(delivery) = self.store.remove(&id) else { continue };
             self.effects.settlements.push(Settlement {

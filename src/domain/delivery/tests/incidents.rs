@@ -106,6 +106,35 @@ fn an_end_folds_nothing_of_another_incident_or_team() {
 }
 
 #[test]
+fn what_comes_late_by_way_of_another_sink_is_not_told_behind_the_end_of_its_incident() {
+    let mut bench = Bench::new(wide(8));
+    let mut other = delivery("a1-nlp", "a", Firing);
+    Arc::make_mut(&mut other.notification).team = "nlp".to_owned();
+    bench.give([delivery("a4", "a", Resolved)]);
+    bench.send();
+    bench.give([delivery("a1", "a", Firing)]);
+    assert_eq!(bench.folded(), [pair("a1", "a4")], "the end is under way");
+    bench.take("a4");
+    bench.give([held(delivery("a2", "a", Update), 1_000, QuietHours), delivery("a3", "a", Reminder), other]);
+    assert_eq!(bench.folded()[1..], [pair("a2", "a4"), pair("a3", "a4")], "and it was told");
+    assert_eq!(bench.flush(), ["a1-nlp"], "another team was not told of its end");
+    assert_eq!(bench.machine.pending(), 0);
+}
+
+#[test]
+fn as_many_ends_are_remembered_as_there_is_room_for() {
+    let mut bench = Bench::new(wide(8));
+    let names: Vec<String> = (0..=crate::limits::ENDED_PER_SINK_MAX).map(|n| format!("{n:04}")).collect();
+    for name in &names {
+        bench.give([delivery(&format!("r{name}"), name, Resolved)]);
+        bench.flush();
+    }
+    let late = |name: &String| delivery(&format!("f{name}"), name, Firing);
+    bench.give([late(&names[0]), late(&names[1])]);
+    assert_eq!(bench.flush(), [format!("f{}", names[0])], "the oldest is forgotten");
+}
+
+#[test]
 fn a_reminder_behind_what_is_not_yet_told_is_needless() {
     let mut bench = Bench::new(wide(1));
     bench.give([delivery("a1", "a", Firing)]);

@@ -111,6 +111,37 @@ fn what_comes_while_it_is_down_is_offered_too_but_is_the_probe_where_one_is_due(
 }
 
 #[test]
+fn an_end_is_not_told_elsewhere_before_it_is_known_what_became_of_what_is_under_way() {
+    for taken in [false, true] {
+        let mut bench = down();
+        bench.moved(&[]);
+        bench.sleep();
+        assert_eq!(bench.send(), ["a"], "the probe");
+        bench.give([delivery("a2", "incident of a", Kind::Resolved), lone("b")]);
+        assert_eq!(bench.stranded, ["b"]);
+        bench.moved(&[]);
+        if taken {
+            bench.take("a");
+            assert_eq!(bench.flush(), ["a2", "b"], "whoever was told that it began is told its end");
+        } else {
+            bench.fail("a");
+            assert_eq!(bench.folded(), [pair("a", "a2")]);
+            assert_eq!(bench.stranded, ["a2"]);
+        }
+    }
+}
+
+#[test]
+fn an_end_is_not_offered_while_the_router_is_asked_for_what_came_before_it() {
+    let mut bench = down();
+    assert_eq!(bench.stranded, ["a"]);
+    bench.give([delivery("a2", "incident of a", Kind::Resolved)]);
+    assert_eq!(bench.stranded, ["a"]);
+    bench.moved(&[]);
+    assert_eq!((bench.folded(), bench.stranded.clone()), (vec![pair("a", "a2")], vec!["a2".to_owned()]));
+}
+
+#[test]
 fn while_the_router_is_asked_nothing_is_sent_twice() {
     let mut bench = down();
     bench.pass(60_000);

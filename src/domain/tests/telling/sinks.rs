@@ -111,6 +111,47 @@ fn what_waits_for_a_sink_that_is_down_goes_to_its_fallback_and_so_does_the_end()
     assert_eq!(ends, ["mail", "pager"]);
 }
 
+/// A night whose pager has a fallback and turned down; its run hung and is well again, and neither was taken.
+fn over_behind_a_sink_that_is_down() -> Night {
+    let mut night = hung(Team { escalate: Vec::new(), ..lab() });
+    let teams = night.teams.clone();
+    let effects = night.routing.reload(teams, directory(&["pager", "mail"], &[("pager", "mail")]), night.now());
+    night.tell(effects);
+    night.send(60_000, metric());
+    let condition = down(&night);
+    turn(&mut night, 61_000, "pager", condition);
+    let kinds: Vec<_> = night.sent().into_iter().filter(|sent| sent.1 == "pager").map(|sent| sent.2).collect();
+    assert_eq!(kinds, [Kind::Firing, Kind::Resolved]);
+    night
+}
+
+#[test]
+fn of_an_incident_that_is_over_the_end_alone_goes_another_way() {
+    let mut night = over_behind_a_sink_that_is_down();
+    let (first, end) = (night.sent[0].1.clone(), night.sent[1].1.clone());
+    let (moved, effects) = night.routing.on_stranded(&"pager".into(), vec![first.clone()], night.now());
+    assert!(moved.is_empty() && effects.deliveries.is_empty(), "it would be told behind its end");
+    let effects = night.routing.on_refused(&first, "413 too large", night.now());
+    assert_eq!(effects.deliveries, [], "its end says all of it");
+    let (moved, effects) = night.routing.on_stranded(&"pager".into(), vec![end.clone()], night.now());
+    assert_eq!((moved, &*effects.deliveries[0].sink), (vec![end.id], "mail"));
+}
+
+#[test]
+fn what_came_and_went_while_its_sink_was_taken_out_is_told_once_as_over() {
+    let mut night = over_behind_a_sink_that_is_down();
+    let (first, end) = (night.sent[0].1.clone(), night.sent[1].1.clone());
+    let renamed =
+        Team { notify: vec![NotifyRule::to(vec!["phone".into()], NotifyFilter::default())], ..Team::named("default") };
+    let effects = night.routing.reload(Arc::new([renamed]), directory(&["phone"], &[]), night.now());
+    night.tell(effects);
+    let effects = night.routing.on_orphans(vec![first.clone(), end.clone()], night.now());
+    let sinks: Vec<_> = effects.deliveries.iter().map(|one| (&*one.sink, one.notification.kind)).collect();
+    assert_eq!(sinks, [("phone", Kind::Resolved)]);
+    let folded: Vec<_> = effects.settlements.iter().map(|one| (one.delivery.clone(), one.outcome.clone())).collect();
+    assert_eq!(folded[0], (first.id, AttemptOutcome::Folded { into: end.id }));
+}
+
 #[test]
 fn what_reaches_nobody_of_the_team_is_told_on_this_host_too_and_waits_for_its_own_sink() {
     let mut night = hung(Team { escalate: Vec::new(), ..lab() });
