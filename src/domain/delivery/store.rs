@@ -308,14 +308,14 @@ impl Store {
 }
 
 impl Held {
-    /// How long the delivery is held from now on, if it is.
+    /// How long the delivery is held, if it is: counted from when it was made.
     fn of(delivery: &Delivery, now: Now) -> Option<Held> {
         let hold = delivery.hold.as_ref()?;
         let at_most = match hold.why {
             HoldReason::QuietHours => Moment::NEVER,
             HoldReason::ManyIncidents => {
                 let lasts = Duration::try_from(hold.until.duration_since(delivery.created_at)).unwrap_or_default();
-                (now.moment + lasts).round_up()
+                (now.moment_past(delivery.created_at) + lasts).round_up()
             }
         };
         Some(Held { until: hold.until, at_most })

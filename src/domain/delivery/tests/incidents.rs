@@ -192,15 +192,17 @@ fn a_hold_follows_the_wall_clock() {
 #[test]
 fn what_is_gathered_is_gathered_no_longer_for_a_wall_clock_that_was_set_back() {
     let hours_behind = |ms: i64| Now { utc: at(ms - 3 * 3_600_000).utc, ..at(ms) };
-    // Taken up by a life of the engine that began behind it, and set back within one.
-    for (taken, looked) in [(hours_behind as fn(i64) -> Now, hours_behind as fn(i64) -> Now), (at, hours_behind)] {
+    // Taken up by a life of the engine that began behind it, and set back within one that knows when it was made.
+    let (behind, right) = (hours_behind as fn(i64) -> Now, at as fn(i64) -> Now);
+    for (taken, ends) in [(behind, 12_000), (right, 10_000)] {
         let mut machine = DeliveryMachine::new(wide(1));
         let gathered = ["a", "b"].map(|id| held(lone(id), 10_000, ManyIncidents));
         machine.on_deliver(gathered.to_vec(), taken(2_000));
         machine.on_deliver(vec![delivery("a2", "incident of a", Update)], taken(2_000));
-        assert_eq!(machine.next_attempt(looked(11_990)), None);
-        assert_eq!(machine.next_deadline(), Some(at(12_000).moment));
-        let Some(Message::Digest(told)) = machine.next_attempt(looked(12_000)).map(|attempt| attempt.message) else {
+        assert_eq!(machine.next_attempt(hours_behind(ends - 10)), None);
+        assert_eq!(machine.next_deadline(), Some(at(ends).moment));
+        let Some(Message::Digest(told)) = machine.next_attempt(hours_behind(ends)).map(|attempt| attempt.message)
+        else {
             panic!("they go, and together");
         };
         assert_eq!(told.notifications.len(), 3);
