@@ -108,6 +108,11 @@ pub const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 pub const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// The shortest time between two pings: more often no service wants to hear of us.
 pub const PING_INTERVAL_MIN: Duration = Duration::from_secs(5);
+/// An answer that waits for the journal waits for so long: whoever asks is told then, and is not held up by
+/// a full disk. Less than clients wait.
+pub const WRITTEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Commands of people under way in the engine at once: as each waits for the journal, more are refused.
+pub const COMMANDS_IN_FLIGHT_MAX: usize = 64;
 /// Mailbox capacity of an actor: more than the batches under way, so that none ever waits for room.
 pub const MAILBOX_MESSAGES_MAX: usize = 128;
 /// Bytes a telemetry reader asks for at once: the socket outruns the parser at this size already.

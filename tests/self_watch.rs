@@ -176,13 +176,21 @@ fn a_full_disk_is_no_readiness_loses_nothing_and_passes() {
     assert!(answer.body.contains("journal"), "{}", answer.body);
     let address = engine.address();
     let line = json!({"run": "ppo", "type": "run_failed", "error": "ValueError"}).to_string();
-    let sender = std::thread::spawn(move || crate::support::request(address, "POST", "/api/v1/events", Some(&line)));
-    sleep(Duration::from_secs(1));
+    let ask = json!({"matchers": {"run": "other"}, "for": "1h"}).to_string();
+    for (path, body, held) in [("events", &line, "is held, and written once"), ("silences", &ask, "may be done once")] {
+        let answer = crate::support::request(address, "POST", &format!("/api/v1/{path}"), Some(body)).unwrap();
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")), "{}", answer.body);
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("the journal did not take it within 5 s") && detail.contains(held), "{detail}");
+    }
     assert_eq!(recorder.told_of("ppo").len(), 0, "nothing is told that is not written down");
+    // A sender does as it was told.
+    let again = std::thread::spawn(move || crate::support::request(address, "POST", "/api/v1/events", Some(&line)));
     limit(None);
     let told = eventually("it to be told once there is room", GENEROUS, || recorder.told_of("ppo").into_iter().next());
     assert_eq!(told["state"], "failed");
-    assert_eq!(sender.join().unwrap().unwrap().status, 200);
+    assert_eq!(again.join().unwrap().unwrap().status, 200);
+    assert_eq!(recorder.told_of("ppo").len(), 1, "once");
     eventually("readiness to return", GENEROUS, || (engine.get("/readyz").status == 200).then_some(()));
     assert!(engine.stop().success());
 }

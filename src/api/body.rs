@@ -61,6 +61,17 @@ pub(super) fn busy(detail: &str) -> Problem {
         .header(header::RETRY_AFTER, "1")
 }
 
+/// What waits for the journal, for as long as somebody who asks should wait; 503 past that. It goes on.
+pub(super) async fn written<T>(work: impl Future<Output = T>, held: &str) -> Result<T, Problem> {
+    tokio::time::timeout(limits::WRITTEN_TIMEOUT, work).await.map_err(|_| {
+        let limit = limits::WRITTEN_TIMEOUT.as_secs();
+        let detail = format!("the journal did not take it within {limit} s: {held}");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .hint("GET /readyz says what is wrong with the journal; saying the same again does no harm")
+            .header(header::RETRY_AFTER, "5")
+    })
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coding {
     Identity,

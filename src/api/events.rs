@@ -36,7 +36,8 @@ pub(super) async fn post(
     })?;
     drop(bytes);
     share.grow(body.weight_bytes())?;
-    let taken = match body.offer(&**intake).await {
+    let held = "what was sent is held, and written once it can be; it is lost if the engine ends before";
+    let taken = match body::written(body.offer(&**intake), held).await? {
         Ok(taken) => taken,
         Err(error @ IntakeError::Full) => return Err(busy(&error.to_string())),
         Err(error @ IntakeError::Closed) => {

@@ -92,7 +92,7 @@ pub(super) async fn silence(request: HttpRequest, payload: web::Payload, doors: 
     let silence = silence_of(ask, &**doors.operator)?;
     let warnings = doubts(&silence, &**doors.board).await;
     let id = silence.id.clone();
-    let done = doors.operator.operate(Command::Silence(Box::new(silence))).await.map_err(refused)?;
+    let done = written(doors.operator.operate(Command::Silence(Box::new(silence)))).await?;
     Ok(HttpResponse::Created().json(wire::Made { id, said: done.said, warnings }))
 }
 
@@ -113,7 +113,7 @@ pub(super) async fn forget_widening(request: HttpRequest, doors: Doors) -> Answe
     let run = given.remove("run").ok_or_else(|| bad("which run is missing").hint("name it: ?run=NAME"))?;
     let by = person("by", given.remove("by"))?;
     let forget = Forget { run: run.into(), team: given.remove("team").map(Into::into) };
-    let Done { said } = doors.operator.forget_widening(forget, by).await.map_err(refused)?;
+    let Done { said } = written(doors.operator.forget_widening(forget, by)).await?;
     Ok(HttpResponse::Ok().json(wire::Answer { said }))
 }
 
@@ -186,7 +186,7 @@ impl Doors {
     }
 
     async fn operate(&self, command: Command) -> Answer {
-        let Done { said } = self.operator.operate(command).await.map_err(refused)?;
+        let Done { said } = written(self.operator.operate(command)).await?;
         Ok(HttpResponse::Ok().json(wire::Answer { said }))
     }
 }
@@ -204,6 +204,12 @@ fn bad(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, detail)
 }
 
+/// What a command came to, once it is in the journal.
+async fn written(work: impl Future<Output = Result<Done, OperateError>>) -> Result<Done, Problem> {
+    let held = "it may be done once the journal can be written, or may not";
+    body::written(work, held).await?.map_err(refused)
+}
+
 fn refused(error: OperateError) -> Problem {
     let detail = error.to_string();
     match error {
@@ -216,6 +222,9 @@ fn refused(error: OperateError) -> Problem {
         OperateError::Refused(CommandError::Invalid(_)) => bad(detail),
         OperateError::Refused(CommandError::Closed) | OperateError::Closed => {
             unavailable(format!("{detail}: this may not be in its journal")).hint("say it again in a few seconds")
+        }
+        OperateError::Full => {
+            unavailable(detail).hint("GET /readyz says what is wrong with the journal; say it again then")
         }
     }
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use runwatch_plugin::Receipt;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::Parts;
 use crate::actors::outlet::Outlet;
@@ -25,7 +25,7 @@ use crate::domain::silence::Silence;
 use crate::domain::status::{RunView, StatusView};
 use crate::domain::team::SinkKey;
 use crate::domain::widening::{ClosedAlarm, FalseAlarm, Forget};
-use crate::limits::{BATCHES_IN_FLIGHT_MAX, SCHEDULER_LATE, SELF_ANSWER_TIMEOUT};
+use crate::limits::{BATCHES_IN_FLIGHT_MAX, COMMANDS_IN_FLIGHT_MAX, SCHEDULER_LATE, SELF_ANSWER_TIMEOUT};
 use crate::messages::{
     ForgetWidening, GetMark, GetRuns, GetSilences, GetStatus, IngestBatch, Operate, Ping, PromiseName, ReleaseName,
     TestSink, Widen,
@@ -39,7 +39,8 @@ use crate::sources::socket::Senders;
 /// The way into an engine, and the way to look at it; the same through every rebuild.
 pub struct Door {
     open: RwLock<Option<Outlets>>,
-    permits: Arc<Semaphore>,
+    batches: Arc<Semaphore>,
+    commands: Arc<Semaphore>,
     clock: Clock,
     journal: Arc<dyn Journal>,
     senders: OnceLock<Arc<Senders>>,
@@ -86,7 +87,8 @@ impl Door {
         let now = parts.clock.now().utc;
         Door {
             open: RwLock::new(None),
-            permits: Arc::new(Semaphore::new(BATCHES_IN_FLIGHT_MAX)),
+            batches: Arc::new(Semaphore::new(BATCHES_IN_FLIGHT_MAX)),
+            commands: Arc::new(Semaphore::new(COMMANDS_IN_FLIGHT_MAX)),
             clock: parts.clock,
             journal: parts.journal.clone(),
             senders: OnceLock::new(),
@@ -197,14 +199,28 @@ impl Door {
     }
 }
 
+/// Carries `work` to its end even if whoever asked for it goes away, and counts it as under way until then.
+/// `None`: the runtime ends.
+async fn seen_through<T: Send + 'static>(
+    permit: OwnedSemaphorePermit,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
+    let work = async move {
+        let done = work.await;
+        drop(permit);
+        done
+    };
+    tokio::spawn(work).await.ok()
+}
+
 #[async_trait]
 impl Intake for Door {
     async fn ingest(&self, _origin: Origin, batch: EventBatch) -> Result<Taken, IntakeError> {
         self.last_lines(&batch).await;
-        let Ok(_permit) = self.permits.clone().try_acquire_owned() else { return Err(IntakeError::Full) };
+        let Ok(permit) = self.batches.clone().try_acquire_owned() else { return Err(IntakeError::Full) };
         let at = self.clock.now();
         let Some(outlets) = self.outlets() else { return Err(IntakeError::Closed) };
-        outlets.ingest.hand_over(IngestBatch { batch, at }).await?
+        seen_through(permit, outlets.ingest.hand_over(IngestBatch { batch, at })).await.ok_or(IntakeError::Closed)??
     }
 
     async fn promise_name(&self, run: Name, attempt_id: Option<String>) -> Name {
@@ -299,19 +315,22 @@ impl Board for Door {
 impl Operator for Door {
     async fn operate(&self, command: Command) -> Result<Done, OperateError> {
         let outlets = self.outlets().ok_or(OperateError::Closed)?;
+        let permit = self.commands.clone().try_acquire_owned().map_err(|_| OperateError::Full)?;
         let answer = match command {
             Command::Acknowledge { incident, by, false_alarm: true } => {
-                outlets.widen.hand_over(Widen(self.false_alarm(incident, by).await?)).await
+                let widen = Widen(self.false_alarm(incident, by).await?);
+                seen_through(permit, outlets.widen.hand_over(widen)).await
             }
-            command => outlets.commands.hand_over(Operate(command)).await,
+            command => seen_through(permit, outlets.commands.hand_over(Operate(command))).await,
         };
-        Ok(answer.map_err(|_| OperateError::Closed)??)
+        Ok(answer.ok_or(OperateError::Closed)?.map_err(|_| OperateError::Closed)??)
     }
 
     async fn forget_widening(&self, forget: Forget, by: String) -> Result<Done, OperateError> {
         let outlets = self.outlets().ok_or(OperateError::Closed)?;
-        let answer = outlets.forget.hand_over(ForgetWidening { forget, by }).await;
-        Ok(answer.map_err(|_| OperateError::Closed)??)
+        let permit = self.commands.clone().try_acquire_owned().map_err(|_| OperateError::Full)?;
+        let answer = seen_through(permit, outlets.forget.hand_over(ForgetWidening { forget, by })).await;
+        Ok(answer.ok_or(OperateError::Closed)?.map_err(|_| OperateError::Closed)??)
     }
 
     async fn silences(&self) -> Result<Vec<Silence>, OperateError> {

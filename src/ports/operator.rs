@@ -41,6 +41,9 @@ pub enum OperateError {
     /// The engine is stopping, or is being built anew: what was asked may not be in its journal.
     #[error("the engine is stopping or is being built anew")]
     Closed,
+    /// So many commands wait for the journal that this one was not taken.
+    #[error("too many commands wait for the journal: nothing was done")]
+    Full,
 }
 
 impl From<CommandError> for OperateError {

@@ -223,7 +223,7 @@ async fn operate(world: &mut World, command: Command, what: &str) -> Answered {
     let answered = match world.during(asked).await {
         Ok(Ok(_)) => Answered::Done,
         Ok(Err(OperateError::Refused(_))) => Answered::Refused,
-        Ok(Err(OperateError::Closed)) | Err(_) => Answered::Nothing,
+        Ok(Err(OperateError::Closed | OperateError::Full)) | Err(_) => Answered::Nothing,
     };
     world.record.note(&format!("ana {what}: {answered:?}"));
     answered

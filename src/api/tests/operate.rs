@@ -141,6 +141,7 @@ async fn silences_are_made_listed_and_ended() {
         (OperateError::Refused(CommandError::NoSilence("s9".to_owned())), 404),
         (OperateError::Refused(CommandError::Invalid("no".to_owned())), 400),
         (OperateError::Closed, 503),
+        (OperateError::Full, 503),
     ] {
         *engine.operator.refuses.lock().unwrap() = Some(refusal);
         assert_eq!(json_of(engine.ask(Method::DELETE, "/api/v1/silences/s9")).await.0, status);
