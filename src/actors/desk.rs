@@ -70,7 +70,9 @@ impl Desk {
     pub fn write_down(&self, entry: Entry) -> ResponseFuture<Result<(), IntakeError>> {
         let (done, written) = oneshot::channel();
         // A desk that ended takes nothing, and the caller hears of it by what is dropped here.
-        drop(self.errands.try_send(Errand { entry, done }));
+        if let Ok(place) = self.errands.try_reserve() {
+            place.send(Errand { entry, done });
+        }
         Box::pin(async move { written.await.map_err(|_| IntakeError::Closed) })
     }
 }
