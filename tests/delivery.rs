@@ -270,10 +270,12 @@ fn a_sink_that_stays_down_is_told_of_and_its_messages_go_to_its_fallback_once() 
         pass(20_000).await;
         assert!(spare.told().contains(&firing("b")), "what comes meanwhile goes there too");
         hook.then(Does::Takes);
+        pass(15_000).await;
+        assert_eq!(hook.told(), [("runwatch: sink hook".to_owned(), Kind::Info)], "it says itself that it is back");
         fail(&door, "c").await;
-        pass(20_000).await;
-        assert!(hook.told().contains(&firing("c")), "and is the probe: {:?}", hook.came());
-        assert!(!hook.told().contains(&firing("a")) && !spare.told().contains(&firing("c")), "nobody is told twice");
+        pass(1_000).await;
+        assert_eq!(hook.told()[1..], [firing("c")]);
+        assert!(!spare.told().contains(&firing("c")), "nobody is told twice");
         assert!(spare.told().iter().any(|told| of_sink(&told) && told.1 == Kind::Resolved), "{:?}", spare.told());
         assert_eq!(sink(&door, "hook").await.condition, SinkCondition::Working);
         engine.stop().await;
@@ -412,7 +414,7 @@ fn a_webhook_that_is_gone_is_left_alone_and_a_test_brings_it_back() {
 
     let tested = engine.post("/api/v1/sinks/hook/test", "");
     assert_eq!((tested.status, tested.json()), (200, json!({"sink": "hook", "said": "200 ok"})));
-    assert_eq!(hook.requests().last().unwrap().body["kind"], "test");
+    assert!(hook.requests().iter().any(|request| request.body["kind"] == "test"));
     eventually("the sink to be known to work", GENEROUS, || {
         (shown(&engine, "hook")["condition"] == "working").then_some(())
     });

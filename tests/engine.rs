@@ -141,6 +141,12 @@ impl World {
         &self.chat
     }
 
+    /// What the pager does not take is told through the chat.
+    fn with_a_fallback(mut self) -> World {
+        self.parts.sinks[0].fallback = Some("chat".into());
+        self
+    }
+
     pub fn journal(&self) -> &MemoryJournal {
         &self.journal
     }
@@ -436,6 +442,32 @@ fn who_finds_the_runs_learns_what_has_ended_and_takes_it_up_after_a_rebuild() {
         wrapper(&door, 13, started()).await;
         let expected = [shown("ppo", 2, running), shown("ppo#2", 1, running), shown("ppo#3", 1, running)];
         assert_eq!(runs(&door).await, expected);
+        engine.stop().await;
+    });
+}
+
+#[test]
+fn a_sink_whose_messages_another_one_took_is_found_to_be_back_without_a_message_of_anybody() {
+    night(|| async {
+        let mut world = World::new().with_a_fallback();
+        let notify = vec![NotifyRule::to(vec!["pager".into()], NotifyFilter::default())];
+        world.parts.teams = Arc::new([Team { notify, ..Team::named("default") }]);
+        let engine = Engine::start(world.parts.clone()).await.unwrap();
+        let door = engine.door();
+        world.pager.behave(Behaviour::Fails);
+        let failed = || Meaning::RunFailed { error: Some("ValueError".to_owned()), traceback: None };
+        send(&door, "ppo", failed()).await;
+        pass(100_000).await;
+        let told = |sink: &Recording| sink.notes().into_iter().map(|note| (note.run.id, note.kind)).collect::<Vec<_>>();
+        let sink = || "runwatch: sink pager".to_owned();
+        assert_eq!(told(&world.chat), [(sink(), Kind::Firing), ("ppo".to_owned(), Kind::Firing)]);
+        world.pager.behave(Behaviour::Takes);
+        pass(15_000).await;
+        assert_eq!(told(&world.pager), [(sink(), Kind::Info)], "nothing is told twice");
+        assert_eq!(told(&world.chat)[2..], [(sink(), Kind::Resolved)]);
+        send(&door, "dqn", failed()).await;
+        pass(1_000).await;
+        assert_eq!(told(&world.pager)[1..], [("dqn".to_owned(), Kind::Firing)]);
         engine.stop().await;
     });
 }

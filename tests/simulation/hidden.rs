@@ -11,7 +11,7 @@ use runwatch::ports::Journal;
 use runwatch_plugin::{Kind, Notification, Severity};
 
 use super::record::{Call, Did};
-use super::rules::Outbox;
+use super::rules::{Outbox, is_own_word};
 use super::settings::TEAMS;
 use super::story::Story;
 use super::world::World;
@@ -35,11 +35,11 @@ fn is_of_the_world(told: &Notification) -> bool {
     TEAMS.iter().any(|team| told.run.id.starts_with(team)) || told.run.id.starts_with("runwatch: sink")
 }
 
-/// Nobody is told of what is snoozed, silenced or in maintenance, but its end.
+/// Nobody is told of what is snoozed, silenced or in maintenance, but its end, and a sink that it is back.
 fn nothing_hidden_is_told(world: &World, story: &Story, outbox: &Outbox) {
     for (place, MemoryRow { delivery, .. }) in decided(world, outbox) {
         let told = &delivery.notification;
-        if told.kind == Kind::Resolved || !is_of_the_world(told) {
+        if told.kind == Kind::Resolved || !is_of_the_world(told) || is_own_word(delivery) {
             continue;
         }
         let forbids = |one: &&super::people::Hiding| one.forbids(place, delivery.created_at, told);

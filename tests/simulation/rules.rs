@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use runwatch::domain::delivery::AttemptOutcome;
+use runwatch::domain::delivery::{AttemptOutcome, Delivery};
 use runwatch::domain::incident::Incident;
 use runwatch::domain::team::SinkKey;
 use runwatch::journal::{MemoryRow, Settled};
@@ -42,7 +42,7 @@ pub async fn in_the_end(world: &World, story: &Story) {
         check_end(world, incident, &calls);
         outbox.check_sinks(world, incident);
     }
-    no_incident_outlives_its_cause(world, &outbox, &incidents).await;
+    no_incident_outlives_its_cause(world, &incidents).await;
     hidden::check(world, story, &outbox, &incidents).await;
 }
 
@@ -99,6 +99,10 @@ impl Outbox {
             let id = row.delivery.id.as_str();
             if row.settled.is_none() {
                 world.record.broken(format!("{id} was never settled ({} attempts)", row.delivery.attempts));
+                continue;
+            }
+            if is_own_word(&row.delivery) && matches!(row.settled, Some(Settled::Refused(_))) {
+                // One that was taken out was not back.
                 continue;
             }
             match self.last(id) {
@@ -165,6 +169,12 @@ impl Outbox {
             world.record.broken(format!("{sink} is never to tell {team} the end of incident {}", incident.id));
         }
     }
+}
+
+/// Whether it is what a sink says of itself once it is back.
+pub fn is_own_word(delivery: &Delivery) -> bool {
+    let of = delivery.notification.run.id.strip_prefix("runwatch: sink ");
+    delivery.notification.incident.is_none() && of == Some(&*delivery.sink)
 }
 
 /// Whether it is open, and nothing that people said keeps it from being told.
@@ -261,21 +271,12 @@ fn number(id: &str) -> u32 {
     id.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(u32::MAX)
 }
 
-/// Nothing is wrong with what lives, and every sink works: only what fell is still open, and the trouble
-/// of a sink that nothing was sent through since.
-async fn no_incident_outlives_its_cause(world: &World, outbox: &Outbox, incidents: &[Incident]) {
+/// Nothing is wrong with what lives, and every sink works: only what fell is still open.
+async fn no_incident_outlives_its_cause(world: &World, incidents: &[Incident]) {
     let Some(door) = world.door() else { return };
     let status = door.status().await;
     for incident in incidents.iter().filter(|incident| incident.closed_at.is_none() && !incident.fatal) {
         let run = status.runs.iter().find(|run| (&run.team, &run.run) == (&incident.run.team, &incident.run.name));
-        if let Some(sink) = incident.run.name.strip_prefix("runwatch: sink ") {
-            let there = world.settings.sinks.iter().any(|(key, _)| *key == sink);
-            let of = |row: &&MemoryRow| &*row.delivery.sink == sink && row.delivery.created_at > incident.opened_at;
-            let kept = outbox.rows.iter().filter(of).any(|row| matches!(row.settled, Some(Settled::Delivered(_))));
-            if there && !kept {
-                continue;
-            }
-        }
         if run.is_none_or(|run| run.alerts.is_empty()) {
             let id = &incident.id;
             world.record.broken(format!("incident {id} of {} is open, and nothing is wrong", incident.run));

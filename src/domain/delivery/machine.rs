@@ -185,7 +185,8 @@ impl DeliveryMachine {
         let condition = self.breaker.condition();
         let known = self.told.as_ref().is_some_and(|told| is_same(told, condition));
         // That it works is told once it has shown it: an earlier life may have told otherwise.
-        let shown = !self.breaker.works() || self.told.is_some() || self.tally.last_delivered_at.is_some();
+        let reached = self.tally.last_delivered_at.is_some() || self.tally.refused > 0;
+        let shown = !self.breaker.works() || self.told.is_some() || reached;
         if !known && shown {
             self.told = Some(condition.clone());
             self.effects.condition = Some(condition.clone());

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use runwatch_plugin::{Kind, Notification, Severity};
 
+use super::back::{is_own_word, unsaid};
 use super::recipients::{routes, team_of};
 use super::telling::{delivery, told_of};
 use super::{RoutingEffects, RoutingMachine};
@@ -43,6 +44,7 @@ impl RoutingMachine {
         now: Now,
     ) -> (Vec<String>, RoutingEffects) {
         let (mut moved, mut effects) = (Vec::new(), RoutingEffects::default());
+        let mut first = None;
         for stranded in deliveries {
             if stranded.is_held(now.utc) {
                 continue;
@@ -50,8 +52,14 @@ impl RoutingMachine {
             let Some(way) = self.other_way(sink, &stranded.notification) else { continue };
             let target = way.sink();
             let why = format!("sink {sink} takes nothing: told through {target}");
-            let moved = matches!(way, Way::Instead(_)).then_some(&mut moved);
-            self.redirect(&stranded, target, moved, why, now, &mut effects);
+            let is_moved = matches!(way, Way::Instead(_));
+            self.redirect(&stranded, target, is_moved.then_some(&mut moved), why, now, &mut effects);
+            if is_moved {
+                first.get_or_insert_with(|| (stranded, target.clone()));
+            }
+        }
+        if let Some((stranded, target)) = first {
+            self.leave_word(&stranded, &target, now, &mut effects);
         }
         (moved, effects)
     }
@@ -77,6 +85,10 @@ impl RoutingMachine {
         for orphan in orphans {
             if self.sinks.exists(&orphan.sink) {
                 // It is there again, and has it.
+                continue;
+            }
+            if is_own_word(&orphan.sink, &orphan.notification) {
+                effects.settlements.push(unsaid(&orphan, now.utc));
                 continue;
             }
             if let Some(end) = end_of(&orphan, &ends) {
@@ -112,7 +124,7 @@ impl RoutingMachine {
     /// Through which sink something is told that this one does not take. What somebody of the team is
     /// told of anyway, or what can wait, waits unless the sink has a fallback.
     fn other_way(&self, sink: &SinkKey, notification: &Notification) -> Option<Way> {
-        if self.is_over(notification) {
+        if self.is_over(notification) || is_own_word(sink, notification) {
             return None;
         }
         if let Some(fallback) = self.sinks.fallback(sink) {

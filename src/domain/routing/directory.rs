@@ -32,11 +32,13 @@ pub(super) fn named(team: &Team) -> impl Iterator<Item = &SinkKey> {
 pub(super) struct Sinks {
     pub(super) directory: SinkDirectory,
     pub(super) troubled: BTreeMap<SinkKey, SinkCondition>,
+    /// Those whose messages went another way: the delivery by which each says that it is back.
+    pub(super) words: BTreeMap<SinkKey, String>,
 }
 
 impl Sinks {
     pub(super) fn new(directory: SinkDirectory) -> Sinks {
-        Sinks { directory, troubled: BTreeMap::new() }
+        Sinks { directory, ..Sinks::default() }
     }
 
     pub(super) fn exists(&self, sink: &SinkKey) -> bool {

@@ -3,6 +3,7 @@
 //! Every input becomes one journal entry and the deliveries in it: written first, sent second. Why
 //! somebody is told, later or not at all goes into the ledger with it.
 
+mod back;
 mod book;
 mod calm;
 mod cause;

@@ -22,7 +22,7 @@ use crate::domain::team::{SinkKey, Team};
 use crate::domain::time::Now;
 
 /// The name an incident of a sink has in place of a run's.
-const OF_SINK: &str = "runwatch: sink ";
+pub(super) const OF_SINK: &str = "runwatch: sink ";
 
 /// The sink that an incident is of.
 pub(super) fn sink_of(run: &RunKey) -> Option<&str> {
@@ -36,6 +36,7 @@ impl RoutingMachine {
         let (since, reason, parked) = match &condition {
             SinkCondition::Working => {
                 self.sinks.troubled.remove(sink);
+                self.sinks.words.remove(sink);
                 self.sink_is_back(sink, now, &mut effects);
                 return effects;
             }
@@ -144,6 +145,7 @@ impl RoutingMachine {
         let gone: BTreeSet<SinkKey> = known.filter(|sink| !self.sinks.exists(sink)).collect();
         for sink in gone {
             self.sinks.troubled.remove(&sink);
+            self.sinks.words.remove(&sink);
             self.end_trouble(&sink, "it is no more", now, effects);
         }
     }
@@ -175,6 +177,11 @@ impl RoutingMachine {
         let mut effects = RoutingEffects::default();
         if !matches!(settlement.outcome, AttemptOutcome::Delivered { .. }) {
             return effects;
+        }
+        let said_so = self.sinks.words.get(&settlement.sink) == Some(&settlement.delivery);
+        if said_so {
+            self.sinks.words.remove(&settlement.sink);
+            self.sinks.troubled.remove(&settlement.sink);
         }
         // An earlier life of the engine may have left the word of its trouble.
         if !self.sinks.troubled.contains_key(&settlement.sink) {

@@ -215,6 +215,15 @@ fn that_it_works_is_told_when_it_first_shows() {
 }
 
 #[test]
+fn one_that_refuses_a_message_alone_works_and_says_so_whichever_life_saw_its_trouble() {
+    let mut bench = Bench::new(wide(1));
+    bench.give([lone("a")]);
+    bench.send();
+    bench.answer("a", Err(SinkError::refused("413 too large")));
+    assert_eq!((bench.refused.clone(), bench.conditions.clone()), (vec!["a".to_owned()], vec![SinkCondition::Working]));
+}
+
+#[test]
 fn a_test_that_arrives_ends_the_outage() {
     let mut bench = down();
     bench.moved(&[]);

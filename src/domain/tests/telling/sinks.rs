@@ -101,8 +101,8 @@ fn what_waits_for_a_sink_that_is_down_goes_to_its_fallback_and_so_does_the_end()
     let waiting = night.sent[0].1.id.clone();
     let moved = strand(&mut night, "pager");
     assert_eq!(moved, std::slice::from_ref(&waiting));
-    let copy = &night.sent.last().unwrap().1;
-    assert_eq!((&*copy.sink, copy.notification.kind), ("mail", Kind::Firing));
+    let copy = &night.sent.iter().rfind(|sent| &*sent.1.sink == "mail").unwrap().1;
+    assert_eq!((&*copy.notification.run.id, copy.notification.kind), ("ppo", Kind::Firing));
     let settled = &night.settlements[0];
     assert_eq!(settled.delivery, waiting);
     assert_eq!(settled.outcome, AttemptOutcome::Folded { into: copy.id.clone() });
@@ -123,6 +123,82 @@ fn over_behind_a_sink_that_is_down() -> Night {
     let kinds: Vec<_> = night.sent().into_iter().filter(|sent| sent.1 == "pager").map(|sent| sent.2).collect();
     assert_eq!(kinds, [Kind::Firing, Kind::Resolved]);
     night
+}
+
+/// What became of a delivery that its sink took.
+fn taken(night: &mut Night, delivery: &Delivery) {
+    let settlement = Settlement {
+        delivery: delivery.id.clone(),
+        sink: delivery.sink.clone(),
+        incident: delivery.notification.incident.clone(),
+        attempt: 1,
+        at: night.now().utc,
+        took: Duration::ZERO,
+        outcome: AttemptOutcome::Delivered { receipt: "ok".to_owned() },
+    };
+    let effects = night.routing.on_settled(&settlement, night.now());
+    night.tell(effects);
+}
+
+#[test]
+fn a_sink_all_of_whose_messages_were_told_elsewhere_is_left_the_word_that_it_is_back_and_is_back_with_it() {
+    let mut night = hung(Team { escalate: Vec::new(), ..lab() });
+    let teams = night.teams.clone();
+    let effects = night.routing.reload(teams, directory(&["pager", "mail"], &[("pager", "mail")]), night.now());
+    night.tell(effects);
+    let condition = down(&night);
+    turn(&mut night, 40_000, "pager", condition);
+    assert_eq!(night.sent().last(), Some(&(40_000, "mail", Kind::Firing)), "its own trouble");
+    strand(&mut night, "pager");
+    let word = night.sent.last().unwrap().1.clone();
+    assert_eq!((&*word.sink, word.notification.kind, word.hold.clone()), ("pager", Kind::Info, None));
+    assert_eq!(word.notification.summary, "sink pager takes messages again: this one waited until it did");
+    assert!(word.notification.next.starts_with("look at mail for what came meanwhile"), "{}", word.notification.next);
+    let (moved, effects) = night.routing.on_stranded(&"pager".into(), vec![word.clone()], night.now());
+    assert_eq!((moved.len(), effects.deliveries.len()), (0, 0), "nobody else is to say so");
+    let effects = night.routing.on_refused(&word, "413 too large", night.now());
+    assert_eq!(effects.deliveries, []);
+    night.send(60_000, metric());
+    let end = night.sent.iter().find(|sent| (&*sent.1.sink, sent.1.notification.kind) == ("pager", Kind::Resolved));
+    let (moved, effects) = night.routing.on_stranded(&"pager".into(), vec![end.unwrap().1.clone()], night.now());
+    assert_eq!((moved.len(), effects.deliveries.len()), (1, 1), "one word an outage");
+    night.until(61_000);
+    taken(&mut night, &word);
+    let told = &night.sent.last().unwrap().1;
+    assert_eq!(
+        (&*told.sink, told.notification.kind, &*told.notification.run.id),
+        ("mail", Kind::Resolved, "runwatch: sink pager")
+    );
+    assert_eq!(night.routing.incidents(), []);
+}
+
+#[test]
+fn the_word_that_a_sink_is_back_is_the_same_in_every_life_of_the_engine_and_is_not_said_of_one_that_is_no_more() {
+    let mut night = hung(two_sinks());
+    let fallbacks = directory(&["pager", "chat", "mail"], &[("pager", "mail")]);
+    let teams = night.teams.clone();
+    let effects = night.routing.reload(teams.clone(), fallbacks.clone(), night.now());
+    night.tell(effects);
+    let condition = down(&night);
+    turn(&mut night, 40_000, "pager", condition);
+    let of = |night: &mut Night| {
+        let waiting = night.sent.iter().find(|sent| &*sent.1.sink == "pager").unwrap().1.clone();
+        let (_, effects) = night.routing.on_stranded(&"pager".into(), vec![waiting], night.now());
+        effects.deliveries.into_iter().find(|one| &*one.sink == "pager")
+    };
+    let word = of(&mut night).unwrap();
+    night.restart(1_000);
+    let effects = night.routing.reload(teams, fallbacks, night.now());
+    night.tell(effects);
+    let condition = down(&night);
+    turn(&mut night, 80_000, "pager", condition);
+    assert_eq!(of(&mut night).map(|again| again.id), Some(word.id.clone()));
+    let chat = Team { notify: two_sinks().notify.split_off(1), ..Team::named("default") };
+    let effects = night.routing.reload(Arc::new([chat]), directory(&["chat"], &[]), night.now());
+    night.tell(effects);
+    let effects = night.routing.on_orphans(vec![word], night.now());
+    assert_eq!(effects.deliveries, []);
+    assert!(matches!(effects.settlements[0].outcome, AttemptOutcome::Refused { .. }));
 }
 
 #[test]
