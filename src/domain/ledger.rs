@@ -42,8 +42,10 @@ pub enum NoteKind {
     Held,
     /// A sink is not told, because of this.
     Withheld,
-    /// A delivery became part of another.
+    /// A delivery became part of another, or goes another way.
     Folded,
+    /// A sink will never take a delivery.
+    Refused,
     /// Nobody is to be told of the run at all.
     Unrouted,
     /// Somebody acknowledged the incident.
@@ -200,6 +202,7 @@ impl NoteKind {
             NoteKind::Held => "held",
             NoteKind::Withheld => "withheld",
             NoteKind::Folded => "folded",
+            NoteKind::Refused => "refused",
             NoteKind::Unrouted => "unrouted",
             NoteKind::Acknowledged => "acknowledged",
             NoteKind::Snoozed => "snoozed",

@@ -14,10 +14,14 @@ use crate::domain::time::{Moment, Now};
 const FAILURES: u32 = 3;
 /// How long a sink must have failed to be down.
 const DOWN_AFTER: Duration = Duration::from_secs(30);
+/// A sink that refused so many messages in a row for good refuses everything.
+const REFUSALS: u32 = 3;
 /// A sink that asks to be left alone for longer than this is down, since nobody is told through it.
 const LONG_PAUSE: Duration = Duration::from_secs(120);
 /// From one probe's beginning to the next: at least one every 15 s, rounding and its end included.
 const PROBE_EVERY: Duration = Duration::from_secs(14);
+/// A sink that has just turned out to be down is not probed before what waits for it was offered to others.
+const OFFERED_FIRST: Duration = Duration::from_secs(1);
 /// From one probe of a parked sink to the next.
 const PARKED_PROBE_EVERY: Duration = Duration::from_secs(15 * 60);
 
@@ -39,20 +43,25 @@ pub(super) struct Breaker {
     /// When the next probe may go, where the condition has probes.
     probe_at: Option<Moment>,
     streak: Option<Streak>,
+    /// Messages refused in a row.
+    refusals: u32,
 }
 
 /// Failures in a row.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Streak {
     count: u32,
     began: Moment,
     began_at: Timestamp,
+    /// When the last of them began, and what it said.
+    last: Moment,
+    reason: String,
 }
 
 impl Breaker {
     /// A sink that works until it shows otherwise.
     pub(super) fn new() -> Breaker {
-        Breaker { condition: SinkCondition::Working, probe_at: None, streak: None }
+        Breaker { condition: SinkCondition::Working, probe_at: None, streak: None, refusals: 0 }
     }
 
     /// How the sink does.
@@ -78,9 +87,39 @@ impl Breaker {
         self.probe_at
     }
 
-    /// The other side took a message, or refused that message alone: it is there. Whether that is news.
+    /// When a sink that fails is down, unless it takes something before.
+    pub(super) fn down_at(&self) -> Option<Moment> {
+        let streak = self.streak.as_ref().filter(|streak| self.works() && streak.count >= FAILURES)?;
+        Some((streak.began + DOWN_AFTER).round_up())
+    }
+
+    /// Time passed: one that failed again and again for long enough is down, though it is not tried now.
+    pub(super) fn on_time(&mut self, now: Moment) {
+        if self.down_at().is_some_and(|at| at <= now)
+            && let Some(streak) = &self.streak
+        {
+            self.condition = SinkCondition::Down { since: streak.began_at, reason: streak.reason.clone() };
+            // What waits is offered to others first.
+            self.probe_at = Some((streak.last + PROBE_EVERY).max(now + OFFERED_FIRST).round_up());
+        }
+    }
+
+    /// The other side refused a message for good: it is there, unless it refuses one after another. Whether
+    /// that it is there is news.
+    pub(super) fn on_refused(&mut self, reason: &str, now: Now) -> bool {
+        let refusals = self.refusals.saturating_add(1);
+        let news = refusals < REFUSALS && self.on_reached();
+        self.refusals = refusals;
+        if refusals >= REFUSALS {
+            self.on_gone(&format!("it refused {refusals} messages in a row, the last with: {reason}"), now);
+        }
+        news
+    }
+
+    /// The other side took a message: it is there. Whether that is news.
     pub(super) fn on_reached(&mut self) -> bool {
         self.streak = None;
+        self.refusals = 0;
         self.probe_at = None;
         let news = !self.works();
         self.condition = SinkCondition::Working;
@@ -89,10 +128,16 @@ impl Breaker {
 
     /// An attempt that began at `began` failed; `pause` is what the other side asked for.
     pub(super) fn on_failure(&mut self, began: Moment, pause: Option<Duration>, reason: &str, now: Now) {
-        let fresh = Streak { count: 0, began, began_at: now.utc_of(began) };
-        let streak = self.streak.get_or_insert(fresh);
+        let streak = self.streak.get_or_insert_with(|| Streak {
+            count: 0,
+            began,
+            began_at: now.utc_of(began),
+            last: began,
+            reason: String::new(),
+        });
         streak.count = streak.count.saturating_add(1);
-        let lasting = streak.count >= FAILURES && now.moment.since(streak.began) >= DOWN_AFTER;
+        streak.last = streak.last.max(began);
+        reason.clone_into(&mut streak.reason);
         let since = streak.began_at;
         match &mut self.condition {
             SinkCondition::Parked { .. } => {
@@ -102,11 +147,11 @@ impl Breaker {
                 reason.clone_into(last);
                 self.probe_at = Some((began + PROBE_EVERY).round_up());
             }
-            SinkCondition::Working if lasting || pause.is_some_and(|pause| pause > LONG_PAUSE) => {
+            SinkCondition::Working if pause.is_some_and(|pause| pause > LONG_PAUSE) => {
                 self.condition = SinkCondition::Down { since, reason: reason.to_owned() };
                 self.probe_at = Some((began + PROBE_EVERY).round_up());
             }
-            SinkCondition::Working => {}
+            SinkCondition::Working => self.on_time(now.moment),
         }
     }
 
@@ -165,6 +210,39 @@ mod tests {
         assert!(breaker.works(), "long enough, but two");
         fail(&mut breaker, 62);
         assert_eq!(breaker.condition(), &SinkCondition::Down { since: now(30).utc, reason: "503".to_owned() });
+    }
+
+    #[test]
+    fn a_sink_that_is_tried_ever_more_seldom_is_down_when_its_time_has_passed() {
+        let mut breaker = Breaker::new();
+        for s in [0, 1, 13, 27] {
+            fail(&mut breaker, s);
+        }
+        assert_eq!(breaker.down_at(), Some(now(30).moment));
+        breaker.on_time(now(29).moment);
+        assert!(breaker.works());
+        breaker.on_time(now(30).moment);
+        assert_eq!(breaker.condition(), &SinkCondition::Down { since: now(0).utc, reason: "503".to_owned() });
+        assert_eq!((breaker.down_at(), breaker.probe_at()), (None, Some(now(41).moment)));
+    }
+
+    #[test]
+    fn a_sink_that_refuses_one_message_after_another_is_parked() {
+        let mut breaker = Breaker::new();
+        for _ in 0..2 {
+            assert!(!breaker.on_refused("400", now(0)));
+        }
+        assert!(!breaker.on_reached(), "it took one");
+        for _ in 0..3 {
+            assert!(!breaker.on_refused("400", now(1)));
+        }
+        let reason = "it refused 3 messages in a row, the last with: 400".to_owned();
+        assert_eq!(breaker.condition(), &SinkCondition::Parked { since: now(1).utc, reason });
+        assert_eq!(breaker.permit(now(900).moment, true), Permit::Nothing);
+        assert_eq!(breaker.permit(now(901).moment, true), Permit::Probe);
+        assert!(!breaker.on_refused("400", now(901)));
+        assert_eq!(breaker.permit(now(1_800).moment, true), Permit::Nothing, "nor is a probe that is refused a sign");
+        assert!(breaker.on_reached());
     }
 
     #[test]

@@ -146,6 +146,7 @@ impl DeliveryMachine {
     /// The attempt to make now, if there is one.
     pub fn next_attempt(&mut self, now: Now) -> Option<Attempt> {
         self.seen = Some(now);
+        self.breaker.on_time(now.moment);
         self.release(now);
         if self.flights.len() >= self.policy.in_flight.max(1) || self.pause_until.is_some_and(|at| at > now.moment) {
             return None;
@@ -174,7 +175,7 @@ impl DeliveryMachine {
         let token = self.bucket.next_at().filter(|_| self.starved);
         // What lies in the past was looked at and waits for something else.
         let ahead = |at: Option<Moment>| at.map(Moment::round_up).filter(|at| *at > seen.moment);
-        earliest([retry, release, self.pause_until, probe, token].map(ahead))
+        earliest([retry, release, self.pause_until, probe, token, self.breaker.down_at()].map(ahead))
     }
 
     /// What is to be told to others since the last call.
@@ -308,9 +309,13 @@ impl DeliveryMachine {
     /// still holds: an answer that was under way before it takes nothing of it back.
     fn on_reached(&mut self, now: Now) {
         if self.breaker.on_reached() {
-            self.store.start_over();
-            self.starved = self.bucket.is_limited() && self.store.due() > self.bucket.count(now.moment);
+            self.start_over(now);
         }
+    }
+
+    fn start_over(&mut self, now: Now) {
+        self.store.start_over();
+        self.starved = self.bucket.is_limited() && self.store.due() > self.bucket.count(now.moment);
     }
 }
 

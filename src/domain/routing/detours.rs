@@ -2,13 +2,14 @@
 //! is no more.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use runwatch_plugin::{Kind, Notification, Severity};
 
 use super::back::{is_own_word, unsaid};
-use super::recipients::{routes, team_of};
+use super::recipients::{routes, successor_of, team_of};
 use super::telling::{delivery, told_of};
 use super::{RoutingEffects, RoutingMachine};
 use crate::domain::delivery::{AttemptOutcome, Delivery, Settlement};
@@ -67,13 +68,16 @@ impl RoutingMachine {
     /// A sink refused a message for good: it is told elsewhere.
     pub fn on_refused(&mut self, refused: &Delivery, reason: &str, now: Now) -> RoutingEffects {
         let mut effects = RoutingEffects::default();
-        match self.other_way(&refused.sink, &refused.notification) {
+        match self.way_around(&refused.sink, &refused.notification, now) {
             Some(way) => {
                 let target = way.sink();
                 let why = format!("sink {} refused it for good ({reason}): told through {target}", refused.sink);
                 self.redirect(refused, target, None, why, now, &mut effects);
             }
-            None => effects.notes.push(of(refused, now.utc, format!("refused for good: {reason}"))),
+            None => {
+                let said = format!("refused for good: {reason}");
+                effects.notes.push(Note { what: NoteKind::Refused, ..of(refused, now.utc, said) });
+            }
         }
         effects
     }
@@ -95,6 +99,7 @@ impl RoutingMachine {
                 effects.settlements.push(folded(&orphan, end, now.utc));
                 continue;
             }
+            let orphan = self.of_successor(orphan);
             let notification = &orphan.notification;
             let team = Name::from(notification.team.as_str());
             let run = RunKey { team: team.clone(), name: notification.run.id.as_str().into() };
@@ -149,11 +154,50 @@ impl RoutingMachine {
         self.sinks.of_host(sink).filter(|host| first && untold(host)).map(Way::Beside)
     }
 
+    /// Through which sink something is told that this one will never take: unless somebody of the team hears it
+    /// anyway, another of the team, or what is critical on this host.
+    fn way_around(&self, sink: &SinkKey, notification: &Notification, now: Now) -> Option<Way> {
+        let way = self.other_way(sink, notification);
+        let needless = self.is_over(notification) || is_own_word(sink, notification);
+        if way.is_some() || needless || self.is_heard_beside(sink, notification, now) {
+            return way;
+        }
+        let team = Name::from(notification.team.as_str());
+        let instead = self.sinks.of_team(sink, team_of(&self.teams, &team)).map(Way::Instead);
+        let critical = || notification.severity == Severity::Critical && notification.incident.is_some();
+        instead.or_else(|| self.sinks.of_host(sink).filter(|_| critical()).map(Way::Beside))
+    }
+
+    /// Whether the team is told of it through another sink that works.
+    fn is_heard_beside(&self, sink: &SinkKey, notification: &Notification, now: Now) -> bool {
+        let works = |(team, other): &incident::Recipient| {
+            **team == *notification.team && other != sink && self.sinks.works(other)
+        };
+        if let Some(open) = notification.incident.as_ref().and_then(|incident| self.open.of_id(incident)) {
+            return open.incident.told.keys().any(works);
+        }
+        let run = RunKey { team: notification.team.as_str().into(), name: notification.run.id.as_str().into() };
+        routes(&self.teams, &told_of(&run, notification, notification.kind, notification.severity), now.utc)
+            .keys()
+            .any(works)
+    }
+
     /// Whether it is of an incident that has ended, and not its end: that waits for the same sink, and says all of
     /// it. Elsewhere the end may have been told already.
     fn is_over(&self, notification: &Notification) -> bool {
         let open = |incident: &String| self.open.of_id(incident).is_some();
         notification.kind != Kind::Resolved && !notification.incident.as_ref().is_none_or(open)
+    }
+
+    /// The delivery as a message of the team that has the run now, where its own is no more.
+    fn of_successor(&self, mut delivery: Delivery) -> Delivery {
+        let notification = &delivery.notification;
+        let run = &notification.run;
+        let now = successor_of(&self.teams, &notification.team, &run.id, &run.labels);
+        if let Some(now) = now.filter(|now| *now.name != *notification.team) {
+            Arc::make_mut(&mut delivery.notification).team = now.name.to_string();
+        }
+        delivery
     }
 
     /// Sends a delivery another way; with `moved`, the old one is settled by it.

@@ -75,9 +75,13 @@ impl Sinks {
         ["desktop", "terminal"].into_iter().map(SinkKey::from).find(|host| host != sink && self.works(host))
     }
 
-    /// Who has what a sink had that is no more: one of the team that works, else one of the team that
-    /// will some day, else this host.
+    /// Who has what a sink had that is no more: the team's of its name, where the team has another name now;
+    /// else one of the team that works, else one that will some day, else this host.
     pub(super) fn heir_of(&self, sink: &SinkKey, team: Option<&Team>) -> Option<SinkKey> {
+        let namesake = |team: &Team| Some(SinkKey::from(format!("{}/{}", team.name, sink.split_once('/')?.1)));
+        if let Some(namesake) = team.and_then(namesake).filter(|sink| self.exists(sink)) {
+            return Some(namesake);
+        }
         let waits = || team.into_iter().flat_map(named).find(|sink| self.exists(sink)).cloned();
         self.of_team(sink, team).or_else(waits).or_else(|| self.of_host(sink))
     }

@@ -18,6 +18,7 @@ mod open;
 mod outcomes;
 mod recipients;
 mod reload;
+mod sharing;
 mod sinks;
 mod telling;
 mod words;

@@ -1,17 +1,21 @@
 //! Outcomes that are no incident: finished, cancelled.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use runwatch_plugin::{Kind, RunState, Severity};
 
 use super::cause::cause_of;
 use super::recipients::{self, Route, Told, evidence_for};
+use super::sharing::{Due, by_sink};
 use super::telling::delivery;
 use super::{Occasion, RoutingEffects, RoutingMachine, words};
 use crate::domain::change::RunChange;
-use crate::domain::delivery::{Hold, HoldReason};
+use crate::domain::delivery::{Delivery, Hold, HoldReason};
 use crate::domain::fingerprint::fnv1a;
 use crate::domain::incident::Recipient;
 use crate::domain::ledger::{Note, NoteKind};
+use crate::domain::team::SinkKey;
 
 impl RoutingMachine {
     /// Tells an outcome that is no incident.
@@ -30,6 +34,7 @@ impl RoutingMachine {
             state: verdict.state,
             labels: &change.labels,
         };
+        let mut due = Vec::new();
         for (recipient, route) in recipients::routes(&self.teams, &told, at) {
             let suppression = self
                 .silenced(key, occasion.cause.check.as_str(), &change.labels, at)
@@ -38,17 +43,23 @@ impl RoutingMachine {
                 effects.notes.push(note(change, &recipient, None, NoteKind::Withheld, suppression.why));
                 continue;
             }
-            let notification = words::notification(&id, &recipient.0, None, &occasion, self.external_url.as_deref());
-            let notification = evidence_for(&self.teams, &recipient.0).cleaned(notification);
             let hold = route.quiet_until.map(|until| Hold { until, why: HoldReason::QuietHours });
-            let host = verdict.process.as_ref().map(|process| process.host.clone());
-            let (what, said) = words_of(&route, hold.as_ref().map(|hold| hold.until));
-            let delivery = delivery(&id, &recipient.1, notification, at, hold, host);
-            effects.notes.push(note(change, &recipient, Some(&delivery.id), what, said));
-            if !effects.deliveries.iter().any(|known| known.id == delivery.id) {
-                effects.deliveries.push(delivery);
-            }
+            due.push(Due { recipient, route, hold });
         }
+        let mut messages: BTreeMap<SinkKey, Delivery> = BTreeMap::new();
+        for Due { recipient, route, hold } in by_sink(due, &key.team) {
+            let (team, sink) = &recipient;
+            // Two teams may share a sink: it is told once.
+            let message = messages.entry(sink.clone()).or_insert_with(|| {
+                let notification = words::notification(&id, team, None, &occasion, self.external_url.as_deref());
+                let notification = evidence_for(&self.teams, team).cleaned(notification);
+                let host = verdict.process.as_ref().map(|process| process.host.clone());
+                delivery(&id, sink, notification, at, hold, host)
+            });
+            let (what, said) = words_of(&route, message.hold.as_ref().map(|hold| hold.until));
+            effects.notes.push(note(change, &recipient, Some(&message.id), what, said));
+        }
+        effects.deliveries.extend(messages.into_values());
     }
 }
 

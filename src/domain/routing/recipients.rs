@@ -10,7 +10,7 @@ use crate::domain::check::CheckKind;
 use crate::domain::evidence::EvidenceKept;
 use crate::domain::incident::Recipient;
 use crate::domain::names::Name;
-use crate::domain::team::{DEFAULT_TEAM, NotifyFilter, NotifyRule, Team, labels_match};
+use crate::domain::team::{DEFAULT_TEAM, NotifyFilter, NotifyRule, Team, claimant, labels_match};
 
 /// What is to be told, as far as routing looks at it.
 #[derive(Debug, Clone, Copy)]
@@ -58,16 +58,28 @@ pub(super) fn routes(teams: &[Team], told: &Told<'_>, at: Timestamp) -> BTreeMap
     routes
 }
 
-/// The owner, and the teams that follow the run. What a team owned that is no more is the default team's.
+/// The team of this name; what a team had that is no more is the team's that claims the run now, else the
+/// default team's.
+pub(super) fn successor_of<'t>(
+    teams: &'t [Team],
+    name: &str,
+    run: &str,
+    labels: &BTreeMap<String, String>,
+) -> Option<&'t Team> {
+    let default = || teams.iter().find(|team| &*team.name == DEFAULT_TEAM);
+    claimant(teams, Some(name), run, labels).or_else(default)
+}
+
+/// The owner, and the teams that follow the run.
 pub(super) fn audience<'t>(
     teams: &'t [Team],
     owner: &'t str,
     run: &'t str,
     labels: &'t BTreeMap<String, String>,
 ) -> impl Iterator<Item = &'t Team> {
-    let owner = if teams.iter().any(|team| &*team.name == owner) { owner } else { DEFAULT_TEAM };
+    let owner = successor_of(teams, owner, run, labels).map(|team| &team.name);
     let follows = move |team: &Team| team.follow.iter().any(|matcher| matcher.matches(run, labels));
-    teams.iter().filter(move |team| &*team.name == owner || follows(team))
+    teams.iter().filter(move |team| owner == Some(&team.name) || follows(team))
 }
 
 /// Whether no entry of anybody could ever tell of such a run.

@@ -9,7 +9,8 @@ use runwatch_plugin::{AlertSummary, DeliveryNote, Kind, Notification, Severity};
 use super::cause::alert_key;
 use super::crowd::is_gathering;
 use super::open::OpenIncident;
-use super::recipients::{self, Route, Told, evidence_for, team_of};
+use super::recipients::{self, Route, Told, evidence_for, successor_of, team_of};
+use super::sharing::{Due, by_sink};
 use super::{Occasion, RoutingEffects, RoutingMachine, words};
 use crate::domain::check::CheckKind;
 use crate::domain::delivery::{Delivery, Hold, HoldReason};
@@ -70,10 +71,43 @@ impl RoutingMachine {
         let Some(page) = open.incident.page.clone() else { return };
         open.incident.notifications += 1;
         let id = format!("{}-{}", open.incident.id, open.incident.notifications);
+        let mut messages: BTreeMap<SinkKey, Delivery> = BTreeMap::new();
+        for Due { recipient, route, hold } in self.due(open, kind, routes, now, effects) {
+            let (team, sink) = &recipient;
+            // Two teams may share a sink: it is told once.
+            let message = messages.entry(sink.clone()).or_insert_with(|| {
+                let notification = stamped(&page, &open.incident, (&id, team, kind), now.utc);
+                let notification = evidence_for(&self.teams, team).cleaned(notification);
+                let message = delivery(&id, sink, notification, now.utc, hold, open.host.clone());
+                effects.deliveries.push(message.clone());
+                message
+            });
+            effects.notes.push(of_delivery(&open.incident, team, message, &route, now.utc));
+            if kind != Kind::Resolved {
+                let severity = open.incident.severity;
+                let fallen = open.incident.fallen;
+                let until = message.hold.as_ref().map(|hold| hold.until);
+                let before = open.incident.told.get(&recipient).and_then(|told| told.held_until);
+                let (held_until, reminded_until) = if kind == Kind::Reminder { (before, until) } else { (until, None) };
+                let told = incident::Told { at: now.utc, severity, held_until, reminded_until, fallen };
+                open.incident.told.insert(recipient, told);
+                open.incident.first_told_at.get_or_insert(now.utc);
+            }
+        }
+    }
+
+    /// Who of the recipients is told, as far as nothing keeps their team from it, and who of them waits.
+    fn due(
+        &mut self,
+        open: &mut OpenIncident,
+        kind: Kind,
+        routes: &Routes,
+        now: Now,
+        effects: &mut RoutingEffects,
+    ) -> Vec<Due> {
+        let mut due = Vec::new();
         let teams: BTreeSet<&Name> = routes.keys().map(|(team, _)| team).collect();
-        let mut sinks_told = BTreeSet::new();
         for team in teams {
-            let mine = || routes.iter().filter(|((of, _), _)| of == team);
             if kind != Kind::Resolved
                 && let Some(Suppression { why, .. }) = self.suppression(&open.incident, team, now.utc)
             {
@@ -84,30 +118,12 @@ impl RoutingMachine {
                 continue;
             }
             let crowd = self.crowd(open, kind, team, now);
-            for (recipient, route) in mine() {
-                let sink = &recipient.1;
+            for (recipient, route) in routes.iter().filter(|((of, _), _)| of == team) {
                 let hold = hold(open.incident.told.get(recipient), kind, route, crowd, now.utc);
-                let until = hold.as_ref().map(|hold| hold.until);
-                let notification = stamped(&page, &open.incident, (&id, team, kind), now.utc);
-                let notification = evidence_for(&self.teams, team).cleaned(notification);
-                let delivery = delivery(&id, sink, notification, now.utc, hold, open.host.clone());
-                effects.notes.push(of_delivery(&open.incident, team, &delivery, route, now.utc));
-                // Two teams may share a sink: it is told once.
-                if sinks_told.insert(sink.clone()) {
-                    effects.deliveries.push(delivery);
-                }
-                if kind != Kind::Resolved {
-                    let severity = open.incident.severity;
-                    let fallen = open.incident.fallen;
-                    let before = open.incident.told.get(recipient).and_then(|told| told.held_until);
-                    let (held_until, reminded_until) =
-                        if kind == Kind::Reminder { (before, until) } else { (until, None) };
-                    let told = incident::Told { at: now.utc, severity, held_until, reminded_until, fallen };
-                    open.incident.told.insert(recipient.clone(), told);
-                    open.incident.first_told_at.get_or_insert(now.utc);
-                }
+                due.push(Due { recipient: recipient.clone(), route: route.clone(), hold });
             }
         }
+        by_sink(due, &open.incident.run.team)
     }
 
     /// Who is to have a telling of the incident's page.
@@ -122,14 +138,14 @@ impl RoutingMachine {
 
     /// Whoever was told, through the sinks that there are now.
     fn routes_of_told(&self, incident: &Incident) -> Routes {
+        let no_labels = BTreeMap::new();
+        let labels = incident.page.as_ref().map_or(&no_labels, |page| &page.run.labels);
         let through = |(team, sink): &Recipient| {
-            let sink = if self.sinks.exists(sink) {
-                Some(sink.clone())
-            } else {
-                self.sinks.heir_of(sink, team_of(&self.teams, team))
-            };
+            let now = successor_of(&self.teams, team, &incident.run.name, labels);
+            let there = Some(sink.clone()).filter(|sink| self.sinks.exists(sink));
             // One that is no more and has nobody in its place keeps its word in the journal.
-            (team.clone(), sink.unwrap_or_else(|| incident_sink(incident, team)))
+            let sink = there.or_else(|| self.sinks.heir_of(sink, now)).unwrap_or_else(|| sink.clone());
+            (now.map_or(team, |now| &now.name).clone(), sink)
         };
         incident.told.keys().map(|recipient| (through(recipient), Route::of_told())).collect()
     }
@@ -284,10 +300,6 @@ pub(in crate::domain) fn delivery(
         hold,
         host,
     }
-}
-
-fn incident_sink(incident: &Incident, team: &Name) -> SinkKey {
-    incident.told.keys().find(|(of, _)| of == team).map(|(_, sink)| sink.clone()).unwrap_or_else(|| "terminal".into())
 }
 
 fn of_team(incident: &Incident, team: &Name, what: NoteKind, at: Timestamp, said: String) -> Note {

@@ -34,6 +34,7 @@ words!(
         Held,
         Withheld,
         Folded,
+        Refused,
         Unrouted,
         Acknowledged,
         Snoozed,

@@ -272,6 +272,7 @@ async fn a_note_of_every_kind_is_read_as_it_was_written(journal: &impl Peek) {
         NoteKind::Held,
         NoteKind::Withheld,
         NoteKind::Folded,
+        NoteKind::Refused,
         NoteKind::Unrouted,
         NoteKind::Acknowledged,
         NoteKind::Snoozed,

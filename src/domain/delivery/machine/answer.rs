@@ -54,8 +54,12 @@ impl DeliveryMachine {
                 let reason = format!("the digest was refused, so that each goes by itself: {reason}");
                 self.go_back(flight, None, &reason, now.utc, now);
                 self.dissolve(number);
+                self.on_reached(now);
             }
             None => {
+                if self.breaker.on_refused(&reason, now) {
+                    self.start_over(now);
+                }
                 for id in &flight.members {
                     let Some(delivery) = self.store.remove(id) else { continue };
                     // Its end is told elsewhere, and says all that came before it.
@@ -67,7 +71,6 @@ impl DeliveryMachine {
                 }
             }
         }
-        self.on_reached(now);
     }
 
     fn on_failure(&mut self, flight: &Flight, reason: &str, after: Option<Duration>, now: Now) {

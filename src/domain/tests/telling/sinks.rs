@@ -275,6 +275,79 @@ fn a_message_that_is_refused_for_good_is_told_elsewhere() {
 }
 
 #[test]
+fn the_end_that_a_sink_refuses_for_good_is_told_by_another_of_the_team() {
+    let outcomes = NotifyFilter { states: vec![RunState::Finished], ..NotifyFilter::default() };
+    let mut team = Team { escalate: Vec::new(), ..lab() };
+    team.notify.push(NotifyRule::to(vec!["chat".into()], outcomes));
+    let mut night = hung(team);
+    night.send(60_000, metric());
+    let end = night.sent.last().unwrap().1.clone();
+    assert_eq!((&*end.sink, end.notification.kind), ("pager", Kind::Resolved));
+    let effects = night.routing.on_refused(&end, "400 bad request", night.now());
+    night.tell(effects);
+    assert_eq!(night.sent().last(), Some(&(60_000, "chat", Kind::Resolved)));
+}
+
+#[test]
+fn what_the_team_hears_beside_a_sink_that_refuses_it_is_not_told_again() {
+    let mut night = hung(two_sinks());
+    night.send(60_000, metric());
+    let told = night.sent.len();
+    for place in [0, 2] {
+        let refused = night.sent[place].1.clone();
+        let effects = night.routing.on_refused(&refused, "400 bad request", night.now());
+        night.tell(effects);
+    }
+    assert_eq!(night.sent.len(), told);
+    assert_eq!(said(&night).last().unwrap(), "refused: refused for good: 400 bad request");
+}
+
+#[test]
+fn a_sink_that_teams_share_hears_it_once_and_as_soon_as_any_of_them_may_be_told() {
+    let all_day = crate::domain::calendar::Window::Once { from: Timestamp::UNIX_EPOCH, to: now_at(24 * HOUR).utc };
+    let quiet = crate::domain::team::QuietHours { when: all_day, hold_critical: true };
+    let shared = || NotifyRule::to(vec!["shared".into()], NotifyFilter::default());
+    let held = NotifyRule { quiet_hours: Some(quiet), ..shared() };
+    let all = crate::domain::team::RunMatcher::default;
+    let audit = Team { notify: vec![held], follow: vec![all()], ..Team::named("audit") };
+    let later = Team { notify: vec![shared()], follow: vec![all()], ..Team::named("zeta") };
+    let owner = Team { notify: vec![shared()], ..Team::named("default") };
+    let mut night = Night::of(Arc::new([audit, later, owner]));
+    night.send(0, wrapped(7));
+    night.send(1_000, metric());
+    night.until(6_000);
+    night.send(60_000, metric());
+    night.send(61_000, exited(Exit::code(0), false));
+    let told: Vec<_> = night.sent.iter().map(|(_, one)| (one.notification.kind, &*one.notification.team)).collect();
+    assert_eq!(told, [(Kind::Firing, "default"), (Kind::Resolved, "default"), (Kind::Info, "default")]);
+    assert!(night.sent.iter().all(|(_, one)| one.hold.is_none()), "{:?}", night.sent);
+}
+
+#[test]
+fn a_team_that_has_another_name_now_hears_the_end_of_what_it_was_told() {
+    let team = |name: &str| {
+        let sink = format!("{name}/pager");
+        let everything = crate::domain::team::RunMatcher::default();
+        let notify = vec![NotifyRule::to(vec![sink.as_str().into()], NotifyFilter::default())];
+        Team { notify, matchers: vec![everything], ..Team::named(name) }
+    };
+    let mut night = Night::of(Arc::new([team("vision"), Team::named("default")]));
+    night.send(0, wrapped(7));
+    night.send(1_000, metric());
+    night.until(6_000);
+    assert_eq!(night.sent(), [(6_000, "vision/pager", Kind::Firing)]);
+    let renamed: Arc<[Team]> = Arc::new([team("vis"), Team::named("default")]);
+    let effects = night.routing.reload(renamed, directory(&["vis/pager", "terminal"], &[]), night.now());
+    night.tell(effects);
+    night.send(60_000, metric());
+    let end = &night.sent[1].1;
+    assert_eq!((&*end.sink, end.notification.kind, &*end.notification.team), ("vis/pager", Kind::Resolved, "vis"));
+    let orphan = night.sent[0].1.clone();
+    let effects = night.routing.on_orphans(vec![orphan], night.now());
+    assert!(effects.deliveries.iter().all(|one| &*one.notification.team == "vis"), "{effects:?}");
+}
+
+#[test]
 fn whoever_was_told_through_a_sink_that_was_renamed_is_told_the_end_through_the_new_one() {
     let mut night = hung(Team { escalate: Vec::new(), ..lab() });
     let renamed =
