@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use runwatch_plugin::{Health, Subject};
 use serde::{Deserialize, Serialize};
 
-use super::Bad;
 use super::words::{CheckWord, Each, NameRow, RunKeyRow, words};
+use super::{Bad, body_of};
 use crate::domain::check::Transition;
 use crate::domain::ledger::{Note, NoteKind, PastTransition};
 use crate::domain::names::{Name, RunKey};
@@ -90,7 +90,7 @@ pub(in crate::journal) fn write_transition(transition: &Transition) -> Result<St
         since: *since,
         reason: Cow::Borrowed(reason),
     };
-    Ok(serde_json::to_string(&row)?)
+    body_of(&row)
 }
 
 /// A run's transition from a body.
@@ -123,7 +123,7 @@ pub(in crate::journal) fn write_note(note: &Note) -> Result<String, Bad> {
         delivery: delivery.as_deref().map(Cow::Borrowed),
         said: Cow::Borrowed(said),
     };
-    Ok(serde_json::to_string(&row)?)
+    body_of(&row)
 }
 
 /// A note from a body.
@@ -157,7 +157,7 @@ pub(in crate::journal) fn write_silence(silence: &Silence) -> Result<String, Bad
         author: author.clone(),
         comment: comment.clone(),
     };
-    Ok(serde_json::to_string(&row)?)
+    body_of(&row)
 }
 
 /// A silence from a body.

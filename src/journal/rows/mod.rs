@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use runwatch_plugin::{Notification, RunState, Severity};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::domain::delivery::{Delivery, Hold, HoldReason};
@@ -33,6 +33,16 @@ impl From<serde_json::Error> for Bad {
     fn from(error: serde_json::Error) -> Bad {
         Bad(error.to_string())
     }
+}
+
+/// A row's body. Most are shorter than this, so that few are moved while they grow.
+const BODY_BYTES: usize = 2048;
+
+/// What is said of a row in its body.
+fn body_of(row: &impl Serialize) -> Result<String, Bad> {
+    let mut body = Vec::with_capacity(BODY_BYTES);
+    serde_json::to_writer(&mut body, row)?;
+    String::from_utf8(body).map_err(|error| Bad(error.to_string()))
 }
 
 /// An [`Incident`].
@@ -63,7 +73,7 @@ struct IncidentRow {
     #[serde(default)]
     calm_since: Option<Timestamp>,
     #[serde(default)]
-    page: Option<Notification>,
+    page: Option<PageRow>,
     #[serde(default)]
     first_told_at: Option<Timestamp>,
     #[serde(default)]
@@ -76,6 +86,21 @@ struct IncidentRow {
     snoozed: Option<SnoozeRow>,
     closed_at: Option<Timestamp>,
     closed_by: Option<String>,
+}
+
+/// What an incident is told by, shared with whoever tells it.
+struct PageRow(Arc<Notification>);
+
+impl Serialize for PageRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for PageRow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PageRow, D::Error> {
+        Notification::deserialize(deserializer).map(|page| PageRow(Arc::new(page)))
+    }
 }
 
 /// Whom a team was told through, and what last. Rows of the first version hold the pair alone.
@@ -163,7 +188,7 @@ pub(super) fn write_incident(incident: Incident) -> Result<String, Bad> {
         fallen: incident.fallen,
         returns: incident.returns,
         calm_since: incident.calm_since,
-        page: incident.page.map(Arc::unwrap_or_clone),
+        page: incident.page.map(PageRow),
         first_told_at: incident.first_told_at,
         delivered_at: incident.delivered_at,
         escalated: incident.escalated.into_iter().map(|(team, step)| (team.into(), step)).collect(),
@@ -172,7 +197,7 @@ pub(super) fn write_incident(incident: Incident) -> Result<String, Bad> {
         closed_at: incident.closed_at,
         closed_by: incident.closed_by,
     };
-    Ok(serde_json::to_string(&row)?)
+    body_of(&row)
 }
 
 /// An incident from a body.
@@ -197,7 +222,7 @@ pub(super) fn read_incident(body: &[u8]) -> Result<Incident, Bad> {
         fallen: row.fallen,
         returns: row.returns,
         calm_since: row.calm_since,
-        page: row.page.map(Arc::new),
+        page: row.page.map(|page| page.0),
         first_told_at: row.first_told_at,
         delivered_at: row.delivered_at,
         escalated: row.escalated.into_iter().map(|(team, step)| (team.into(), step)).collect(),
@@ -218,7 +243,7 @@ pub(super) fn write_delivery(delivery: &Delivery) -> Result<String, Bad> {
         hold: delivery.hold.as_ref().map(|hold| HoldRow { until: hold.until, why: hold.why.into() }),
         host: delivery.host.as_deref().map(Cow::Borrowed),
     };
-    Ok(serde_json::to_string(&row)?)
+    body_of(&row)
 }
 
 /// A delivery from a body, and the attempts made so far.

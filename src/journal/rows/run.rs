@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use runwatch_plugin::RunState;
 use serde::{Deserialize, Serialize};
 
-use super::Bad;
 use super::words::{
     AlertRow, BoundsRow, Each, ExitRow, ExpectRow, FreshnessWord, LivenessRow, NameRow, ProcessRow, RunKeyRow, row,
 };
+use super::{Bad, body_of};
 use crate::domain::following::FileMark;
 use crate::domain::pace::Pace;
 use crate::domain::run::{
@@ -175,7 +175,7 @@ pub(in crate::journal) fn write_facts(facts: RunFacts) -> Result<(String, Option
         past: facts.past,
         files: facts.files.each(),
     };
-    Ok((serde_json::to_string(&row)?, blob))
+    Ok((body_of(&row)?, blob))
 }
 
 /// Facts from a body and the blob of environments.
@@ -238,7 +238,7 @@ pub(in crate::journal) fn write_verdict(verdict: RunVerdict) -> Result<String, B
         members: verdict.members.each(),
         fold_since: verdict.fold_since,
     };
-    Ok(serde_json::to_string(&row)?)
+    body_of(&row)
 }
 
 /// A verdict from a body.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use runwatch_plugin::{Health, OomEvidence, Subject};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::check::{Alert, CheckKind};
 use crate::domain::event::Expect;
@@ -100,19 +100,30 @@ impl<A, B: From<A>> Each<Vec<B>> for Vec<A> {
 }
 
 /// A [`Name`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(in crate::journal) struct NameRow(pub(super) String);
+#[derive(Debug, Clone)]
+pub(in crate::journal) struct NameRow(Name);
+
+impl Serialize for NameRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for NameRow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<NameRow, D::Error> {
+        String::deserialize(deserializer).map(|name| NameRow(name.into()))
+    }
+}
 
 impl From<Name> for NameRow {
     fn from(name: Name) -> NameRow {
-        NameRow(name.to_string())
+        NameRow(name)
     }
 }
 
 impl From<NameRow> for Name {
     fn from(row: NameRow) -> Name {
-        row.0.into()
+        row.0
     }
 }
 
