@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use runwatch_plugin::text::{lines, one_line, shorten, tail};
 use runwatch_plugin::{Digest, Kind, Notification, RunState};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// What Alertmanager writes for an alert that has not ended: Go's zero time.
 const NOT_ENDED: &str = "0001-01-01T00:00:00Z";
+/// Most notifications are shorter than this, so that few are moved while they grow.
+const BODY_BYTES: usize = 2048;
 const LABEL_CHARS_MAX: usize = 256;
 const ANNOTATION_CHARS_MAX: usize = 2000;
 const LINES_MAX: usize = 20;
@@ -16,13 +19,21 @@ const ALERTS_MAX: usize = 20;
 
 /// The notification as it is. A number that is not finite is `null`.
 pub fn runwatch(notification: &Notification) -> String {
-    // Only a map with keys that are no strings could fail, and there is none.
-    serde_json::to_string(notification).unwrap_or_default()
+    text_of(notification)
 }
 
 /// The digest as it is.
 pub fn runwatch_digest(digest: &Digest) -> String {
-    serde_json::to_string(digest).unwrap_or_default()
+    text_of(digest)
+}
+
+fn text_of(message: &impl Serialize) -> String {
+    let mut text = Vec::with_capacity(BODY_BYTES);
+    // Only a map with keys that are no strings could fail, and there is none.
+    if serde_json::to_writer(&mut text, message).is_err() {
+        return String::new();
+    }
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// Alertmanager's webhook payload, version 4.
