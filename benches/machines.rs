@@ -11,7 +11,7 @@ use runwatch::domain::event::EventBatch;
 use runwatch::domain::freshness::{BoundSource, Bounds};
 use runwatch::domain::health::{HealthMachine, HostIdentity};
 use runwatch::domain::intake::IntakeMachine;
-use runwatch::domain::routing::{RoutingMachine, SinkDirectory};
+use runwatch::domain::routing::{RoutingEffects, RoutingMachine, SinkDirectory};
 use runwatch::domain::team::{DEFAULT_TEAM, NotifyFilter, NotifyRule, Team};
 use runwatch::ports::Entry;
 use runwatch::sources::formats::NativeFormat;
@@ -66,7 +66,8 @@ impl Machines {
     pub fn entry(&mut self, changes: Vec<RunChange>) -> Entry {
         let mut entry = Entry::default();
         for change in changes {
-            let effects = self.routing.on_change(&change);
+            let mut effects = RoutingEffects::default();
+            self.routing.on_change(&change, &mut effects);
             entry.incidents.extend(effects.incidents);
             entry.deliveries.extend(effects.deliveries);
             let (key, attempt) = (&change.verdict.key, change.verdict.attempt);

@@ -65,6 +65,14 @@ pub const ALERTS_KEPT_MAX: usize = 256;
 pub const ALERTS_LISTED_MAX: usize = 50;
 /// Deliveries a sink holds in memory; the rest waits in the journal.
 pub const OUTBOX_PER_SINK_MAX: usize = 256;
+/// Deliveries of a sink that were settled while the journal does not know: beyond it no more is read from
+/// the journal. Some hundred bytes each; more than a burst of a thousand.
+pub const SETTLEMENTS_PER_SINK_MAX: usize = 4096;
+/// How long the word of a delivery that was taken may wait while there is more to tell. A kill within this
+/// time has it sent again, under the same id.
+pub const SETTLEMENTS_WAIT: Duration = Duration::from_millis(250);
+/// Settlements that are handed on at once: some milliseconds of the journal's time.
+pub const SETTLEMENTS_TOGETHER: usize = 256;
 /// Deliveries recovered for a sink that wait for a time: a night's warnings of many runs, apart from
 /// those that may go at once so that they take no place of theirs.
 pub const OUTBOX_HELD_PER_SINK_MAX: usize = 1024;
@@ -154,9 +162,9 @@ pub const JOURNAL_UNREADABLE_MAX: usize = 1000;
 pub const JOURNAL_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The write-ahead log is cut to this when it is checkpointed, after one large entry made it long.
 pub const JOURNAL_WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// The write-ahead log is folded into the file once it is so long, and not in the middle of a burst that
-/// is shorter: a thousand alarms at once write about half of it.
-pub const JOURNAL_CHECKPOINT_BYTES: u64 = 16 * 1024 * 1024;
+/// The write-ahead log is folded into the file once it holds so many rows and nothing waits to be written,
+/// or is half as long as it may be: a thousand alarms at once are about as many rows, in some 8 MiB.
+pub const JOURNAL_CHECKPOINT_ROWS: usize = 8192;
 /// Pages the journal's writer keeps in memory: all that a large entry changes, so that none is written twice.
 pub const JOURNAL_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// How deep evidence may be nested in a stored notification: the JSON reader stops at 128 levels.

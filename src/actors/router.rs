@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::domain::canary::Canary;
 use crate::domain::change::RunChange;
 use crate::domain::command::{CommandError, Done};
+use crate::domain::delivery::Settlement;
 use crate::domain::names::RunId;
 use crate::domain::notice::Notices;
 use crate::domain::routing::{RoutingEffects, RoutingMachine};
@@ -68,7 +69,7 @@ impl Router {
         Router { machine, clock, timer: Timer::new(clock), desk, trouble, unrouted, own, turns: Turns::default() }
     }
 
-    fn take(&mut self, change: RunChange, entry: &mut Entry) {
+    fn take(&mut self, change: RunChange, entry: &mut Entry, effects: &mut RoutingEffects) {
         telemetry::run_changed(&change.verdict.key.to_string(), change.verdict.attempt, change.verdict.state.as_str());
         let key = &change.verdict.key;
         if self.machine.is_unrouted(&key.team, &key.name, &change.labels) {
@@ -76,8 +77,7 @@ impl Router {
         } else {
             self.unrouted.remove(&change.run);
         }
-        let effects = self.machine.on_change(&change);
-        entry.take(effects);
+        self.machine.on_change(&change, effects);
         let key = change.verdict.key.clone();
         let attempt = change.verdict.attempt;
         entry.transitions.extend(change.transitions.into_iter().map(|transition| (key.clone(), attempt, transition)));
@@ -91,7 +91,9 @@ impl Router {
         entry.facts.extend(facts);
         entry.widenings.extend(widened);
         entry.notes.extend(notes);
-        changes.into_iter().for_each(|change| self.take(change, entry));
+        let mut effects = RoutingEffects::default();
+        changes.into_iter().for_each(|change| self.take(change, entry, &mut effects));
+        entry.take(effects);
     }
 
     /// Looks at some of what changed.
@@ -247,9 +249,11 @@ impl Handler<DeliverySettled> for Router {
             for (delivery, reason) in &message.refused {
                 entry.take(router.machine.on_refused(delivery, reason, now));
             }
+            // What was told and leads to nothing more may wait for what is yet to be told.
+            let may_wait = entry.is_empty() && message.settlements.iter().all(Settlement::is_delivered);
             entry.settlements.extend(message.settlements);
             router.rearm(ctx);
-            router.desk.write(entry)
+            if may_wait { router.desk.write_in_time(entry) } else { router.desk.write(entry) }
         })
     }
 }

@@ -130,7 +130,7 @@ impl SinkRunner {
     /// Hands what came of it over to the Router, in this order: what was settled, how the sink does, and
     /// what waits for it. While the journal writes down what was settled, more is gathered for the next time.
     fn tell(&mut self, ctx: &mut Context<Self>) {
-        if self.settling {
+        if self.settling || (self.stopping.is_none() && self.machine.gathers(self.clock.now())) {
             return;
         }
         let DeliveryEffects { settlements, refused, condition, stranded } = self.machine.take_effects();

@@ -77,7 +77,7 @@ impl Graph {
         let roster = Roster::default();
         sinks.iter().for_each(|sink| sink.enter(&roster));
         let trouble: JournalTrouble = Arc::new(Mutex::new(None));
-        let (desk, errands) = Desk::new();
+        let (desk, errands) = Desk::new(clock);
         // Before anything else of this life: what is written after it would hide how long we were away.
         actix_rt::spawn(desk.write(machines.first_entry(parts, &recovered)));
         let reporter = Seat::<Reporter>::new();

@@ -15,9 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::{error, schema};
-use crate::limits::{
-    JOURNAL_BUSY_TIMEOUT, JOURNAL_CACHE_BYTES, JOURNAL_CHECKPOINT_BYTES, JOURNAL_SET_ASIDE_MAX, JOURNAL_WAL_BYTES_MAX,
-};
+use crate::limits::{JOURNAL_BUSY_TIMEOUT, JOURNAL_CACHE_BYTES, JOURNAL_SET_ASIDE_MAX, JOURNAL_WAL_BYTES_MAX};
 use crate::ports::JournalError;
 
 /// The journal's file in the state directory.
@@ -178,7 +176,8 @@ fn configure(db: &Connection) -> rusqlite::Result<()> {
     // Every commit is on disk before it is answered: WAL alone would lose the last ones to a power cut.
     db.pragma_update(None, "synchronous", "FULL")?;
     let page: u32 = db.query_row("PRAGMA page_size", [], |row| row.get(0))?;
-    let pages = JOURNAL_CHECKPOINT_BYTES / u64::from(page.max(512));
+    // The writer does it before that, when it has nothing else to do.
+    let pages = JOURNAL_WAL_BYTES_MAX / 2 / u64::from(page.max(512));
     db.query_row(&format!("PRAGMA wal_autocheckpoint = {pages}"), [], |_| Ok(()))?;
     db.pragma_update(None, "cache_size", -i64::try_from(JOURNAL_CACHE_BYTES / 1024).unwrap_or(i64::MAX))?;
     let most = i64::try_from(JOURNAL_WAL_BYTES_MAX).unwrap_or(i64::MAX);

@@ -57,7 +57,7 @@ impl SqliteJournal {
         let path = path.display().to_string();
         let (to_writer, requests) = mpsc::channel(JOURNAL_REQUESTS_MAX);
         let (to_reader, mut questions) = mpsc::channel::<Question>(JOURNAL_REQUESTS_MAX);
-        let writer = Writer { db: writer, path: path.clone(), lock, commits: 0, rows: 0 };
+        let writer = Writer { db: writer, path: path.clone(), lock, commits: 0, rows: 0, unfolded: 0 };
         // The journal is there before its threads: should one not start, dropping ends the other.
         let mut journal = SqliteJournal { path, writer: Some(to_writer), reader: Some(to_reader), threads: Vec::new() };
         journal.start("journal-writer", move || writer.serve(requests))?;

@@ -13,7 +13,9 @@ use super::open::Lock;
 use super::record::{Failure, apply};
 use super::rows::Bad;
 use super::{error, prune};
-use crate::limits::{JOURNAL_GROUP_MAX, JOURNAL_PRUNE_COMMITS, JOURNAL_PRUNE_ROWS, JOURNAL_ROWS_MAX};
+use crate::limits::{
+    JOURNAL_CHECKPOINT_ROWS, JOURNAL_GROUP_MAX, JOURNAL_PRUNE_COMMITS, JOURNAL_PRUNE_ROWS, JOURNAL_ROWS_MAX,
+};
 use crate::ports::{Entry, JournalError, Written};
 
 /// What the writer is asked to do.
@@ -33,6 +35,8 @@ pub(super) struct Writer {
     pub(super) lock: Lock,
     pub(super) commits: u64,
     pub(super) rows: usize,
+    /// Rows in the log that were not folded into the file.
+    pub(super) unfolded: usize,
 }
 
 impl Writer {
@@ -60,6 +64,9 @@ impl Writer {
                 job(&mut self.db);
             }
             self.prune_when_due();
+            if requests.is_empty() {
+                self.checkpoint_when_due();
+            }
         }
         let Writer { db, lock, path, .. } = self;
         if let Err((_, error)) = db.close() {
@@ -74,7 +81,9 @@ impl Writer {
             return Vec::new();
         }
         self.commits += entries.len() as u64;
-        self.rows += entries.iter().map(|entry| entry.rows()).sum::<usize>();
+        let rows = entries.iter().map(|entry| entry.rows()).sum::<usize>();
+        self.rows += rows;
+        self.unfolded += rows;
         match self.write_together(&entries) {
             Ok(results) => results,
             Err(Abort::Begin(error)) => entries.iter().map(|_| Err(self.fails(&error))).collect(),
@@ -125,6 +134,19 @@ impl Writer {
 
     fn fails(&self, error: &rusqlite::Error) -> JournalError {
         error::of_sqlite("write", &self.path, error)
+    }
+
+    /// Folds the log into the file, where it holds much and nobody waits: in the middle of a burst of alarms
+    /// each of them would be told later by as much as that takes.
+    fn checkpoint_when_due(&mut self) {
+        if self.unfolded < JOURNAL_CHECKPOINT_ROWS {
+            return;
+        }
+        self.unfolded = 0;
+        // A reader that is in its way leaves the rest to the next time.
+        if let Err(error) = self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+            tracing::warn!(path = self.path, %error, "the journal's log was not folded in; trying again later");
+        }
     }
 
     fn prune_when_due(&mut self) {

@@ -55,11 +55,11 @@ impl Entry {
     /// Writes down what routing came to.
     pub fn take(&mut self, effects: RoutingEffects) {
         let RoutingEffects { incidents, deliveries, settlements, notes, silences } = effects;
-        self.incidents.extend(incidents);
-        self.deliveries.extend(deliveries);
-        self.settlements.extend(settlements);
-        self.notes.extend(notes);
-        self.silences.extend(silences);
+        join(&mut self.incidents, incidents);
+        join(&mut self.deliveries, deliveries);
+        join(&mut self.settlements, settlements);
+        join(&mut self.notes, notes);
+        join(&mut self.silences, silences);
     }
 
     /// Takes in what another entry holds, behind what is here.
@@ -77,16 +77,16 @@ impl Entry {
             reports,
             alive,
         } = more;
-        self.transitions.extend(transitions);
-        self.incidents.extend(incidents);
-        self.deliveries.extend(deliveries);
-        self.settlements.extend(settlements);
-        self.facts.extend(facts);
-        self.verdicts.extend(verdicts);
-        self.notes.extend(notes);
-        self.silences.extend(silences);
-        self.widenings.extend(widenings);
-        self.reports.extend(reports);
+        join(&mut self.transitions, transitions);
+        join(&mut self.incidents, incidents);
+        join(&mut self.deliveries, deliveries);
+        join(&mut self.settlements, settlements);
+        join(&mut self.facts, facts);
+        join(&mut self.verdicts, verdicts);
+        join(&mut self.notes, notes);
+        join(&mut self.silences, silences);
+        join(&mut self.widenings, widenings);
+        join(&mut self.reports, reports);
         self.alive = alive.or(self.alive);
     }
 
@@ -121,6 +121,12 @@ impl Entry {
     pub fn is_empty(&self) -> bool {
         self.rows() == 0 && self.alive.is_none()
     }
+}
+
+/// Puts rows behind those that are there.
+fn join<T>(rows: &mut Vec<T>, more: Vec<T>) {
+    // Many entries are all there is of their kind.
+    if rows.is_empty() { *rows = more } else { rows.extend(more) }
 }
 
 /// A sign of life: the engine was there, whether or not there was anything to write.

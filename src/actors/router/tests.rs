@@ -75,13 +75,13 @@ fn on_a_full_disk<F: Future<Output = ()>>(test: impl FnOnce(Arc<FullDisk>, Outle
     system.block_on(async {
         let memory = MemoryJournal::new();
         let journal = Arc::new(FullDisk { memory, is_full: AtomicBool::new(true), late: Mutex::new(None) });
-        let (desk, errands) = Desk::new();
+        let clock = Clock::virtual_from(Timestamp::UNIX_EPOCH);
+        let (desk, errands) = Desk::new(clock);
         let trouble = JournalTrouble::default();
         let settled = Arc::new(Notify::new());
         let task = actix_rt::spawn(desk::run(errands, journal.clone(), Roster::default(), trouble.clone(), settled));
         let machine = RoutingMachine::new(Arc::new([]), SinkDirectory::default(), None, "k3f9xa".to_owned(), 0);
         let own = OwnWatch { notices: Notices::new(Arc::new([]), "k3f9xa".to_owned()), canary: None };
-        let clock = Clock::virtual_from(Timestamp::UNIX_EPOCH);
         let router = Router::new(machine, clock, desk, trouble, BTreeSet::new(), own);
         let seat = Seat::new();
         let (reports, pings) = (Outlet::to(&seat.addr), Outlet::to(&seat.addr));

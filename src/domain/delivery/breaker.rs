@@ -94,14 +94,15 @@ impl Breaker {
     }
 
     /// Time passed: one that failed again and again for long enough is down, though it is not tried now.
-    pub(super) fn on_time(&mut self, now: Moment) {
-        if self.down_at().is_some_and(|at| at <= now)
-            && let Some(streak) = &self.streak
-        {
+    /// Whether that is news.
+    pub(super) fn on_time(&mut self, now: Moment) -> bool {
+        let due = self.down_at().is_some_and(|at| at <= now);
+        if let Some(streak) = self.streak.as_ref().filter(|_| due) {
             self.condition = SinkCondition::Down { since: streak.began_at, reason: streak.reason.clone() };
             // What waits is offered to others first.
             self.probe_at = Some((streak.last + PROBE_EVERY).max(now + OFFERED_FIRST).round_up());
         }
+        due
     }
 
     /// The other side refused a message for good: it is there, unless it refuses one after another. Whether
@@ -151,7 +152,9 @@ impl Breaker {
                 self.condition = SinkCondition::Down { since, reason: reason.to_owned() };
                 self.probe_at = Some((began + PROBE_EVERY).round_up());
             }
-            SinkCondition::Working => self.on_time(now.moment),
+            SinkCondition::Working => {
+                let _is_down = self.on_time(now.moment);
+            }
         }
     }
 
@@ -219,9 +222,8 @@ mod tests {
             fail(&mut breaker, s);
         }
         assert_eq!(breaker.down_at(), Some(now(30).moment));
-        breaker.on_time(now(29).moment);
-        assert!(breaker.works());
-        breaker.on_time(now(30).moment);
+        assert!(!breaker.on_time(now(29).moment) && breaker.works());
+        assert!(breaker.on_time(now(30).moment));
         assert_eq!(breaker.condition(), &SinkCondition::Down { since: now(0).utc, reason: "503".to_owned() });
         assert_eq!((breaker.down_at(), breaker.probe_at()), (None, Some(now(41).moment)));
     }

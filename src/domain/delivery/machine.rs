@@ -19,7 +19,7 @@ use super::store::{Entry, Standing, Store};
 use super::summary::summary;
 use super::{AttemptOutcome, Delivery, Message, Pause, Settlement, SinkCondition, SinkPolicy, SinkTally};
 use crate::domain::time::{Moment, Now, earliest};
-use crate::limits::DIGEST_MESSAGES_MAX;
+use crate::limits::{DIGEST_MESSAGES_MAX, SETTLEMENTS_TOGETHER, SETTLEMENTS_WAIT};
 
 mod answer;
 mod gather;
@@ -68,6 +68,10 @@ pub struct DeliveryMachine {
     seen: Option<Now>,
     tally: SinkTally,
     effects: DeliveryEffects,
+    /// Since when something is settled that was not taken out yet.
+    unsaid_since: Option<Moment>,
+    /// There is more to be said than that deliveries were taken.
+    presses: bool,
     /// The condition that was told last.
     told: Option<SinkCondition>,
 }
@@ -111,6 +115,8 @@ impl DeliveryMachine {
             seen: None,
             tally: SinkTally::default(),
             effects: DeliveryEffects::default(),
+            unsaid_since: None,
+            presses: false,
             told: None,
         }
     }
@@ -146,7 +152,7 @@ impl DeliveryMachine {
     /// The attempt to make now, if there is one.
     pub fn next_attempt(&mut self, now: Now) -> Option<Attempt> {
         self.seen = Some(now);
-        self.breaker.on_time(now.moment);
+        self.presses |= self.breaker.on_time(now.moment);
         self.release(now);
         if self.flights.len() >= self.policy.in_flight.max(1) || self.pause_until.is_some_and(|at| at > now.moment) {
             return None;
@@ -175,7 +181,15 @@ impl DeliveryMachine {
         let token = self.bucket.next_at().filter(|_| self.starved);
         // What lies in the past was looked at and waits for something else.
         let ahead = |at: Option<Moment>| at.map(Moment::round_up).filter(|at| *at > seen.moment);
-        earliest([retry, release, self.pause_until, probe, token, self.breaker.down_at()].map(ahead))
+        let word = self.gathers(seen).then(|| self.unsaid_since.map(|since| since + SETTLEMENTS_WAIT)).flatten();
+        earliest([retry, release, self.pause_until, probe, token, word, self.breaker.down_at()].map(ahead))
+    }
+
+    /// Whether there is nothing to say but that deliveries were taken, and that may wait while others are
+    /// under way: it goes together with what will be said of them.
+    pub fn gathers(&self, now: Now) -> bool {
+        let waits = |since| now.moment < since + SETTLEMENTS_WAIT;
+        !self.presses && !self.flights.is_empty() && self.told.is_some() && self.unsaid_since.is_some_and(waits)
     }
 
     /// What is to be told to others since the last call.
@@ -192,7 +206,13 @@ impl DeliveryMachine {
             self.told = Some(condition.clone());
             self.effects.condition = Some(condition.clone());
         }
-        std::mem::take(&mut self.effects)
+        let mut effects = std::mem::take(&mut self.effects);
+        if !self.presses && effects.settlements.len() > SETTLEMENTS_TOGETHER {
+            self.effects.settlements = effects.settlements.split_off(SETTLEMENTS_TOGETHER);
+        } else {
+            (self.unsaid_since, self.presses) = (None, false);
+        }
+        effects
     }
 
     /// Which of the deliveries that were offered another sink has taken, as the journal knows.
@@ -219,6 +239,7 @@ impl DeliveryMachine {
     /// The sink cannot be opened: what comes waits in the journal, or goes elsewhere.
     pub fn on_closed(&mut self, reason: &str, now: Now) {
         self.breaker.on_closed(reason, now);
+        self.presses = true;
     }
 
     /// The sink was opened anew, and is to be treated like this from now on.
@@ -226,6 +247,7 @@ impl DeliveryMachine {
         self.policy = policy;
         self.bucket.refit(policy.rate);
         self.breaker.on_opened(now);
+        self.presses = true;
         self.pause_until = None;
         self.store.start_over();
     }
@@ -316,6 +338,14 @@ impl DeliveryMachine {
     fn start_over(&mut self, now: Now) {
         self.store.start_over();
         self.starved = self.bucket.is_limited() && self.store.due() > self.bucket.count(now.moment);
+        self.presses = true;
+    }
+
+    /// Something is settled.
+    fn settled(&mut self, settlement: Settlement, now: Now) {
+        self.unsaid_since.get_or_insert(now.moment);
+        self.presses |= !settlement.is_delivered();
+        self.effects.settlements.push(settlement);
     }
 }
 

@@ -174,6 +174,13 @@ pub struct Settlement {
     pub outcome: AttemptOutcome,
 }
 
+impl Settlement {
+    /// Whether the other side took it.
+    pub fn is_delivered(&self) -> bool {
+        matches!(self.outcome, AttemptOutcome::Delivered { .. })
+    }
+}
+
 /// What an attempt came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttemptOutcome {

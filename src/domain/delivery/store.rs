@@ -12,7 +12,7 @@ use runwatch_plugin::Notification;
 
 use super::{Delivery, HoldReason};
 use crate::domain::time::{Moment, Now};
-use crate::limits::{HELD_PER_SINK_MAX, OUTBOX_PER_SINK_MAX};
+use crate::limits::{HELD_PER_SINK_MAX, OUTBOX_PER_SINK_MAX, SETTLEMENTS_PER_SINK_MAX};
 
 /// A delivery in memory.
 #[derive(Debug)]
@@ -66,6 +66,8 @@ pub(super) struct Store {
     last_place: u64,
     /// How many there are of each incident.
     incidents: HashMap<String, usize>,
+    /// How many there are of each run.
+    runs: HashMap<String, usize>,
     /// Those that are held.
     holds: BTreeSet<u64>,
     /// When those that failed may be tried again.
@@ -104,7 +106,7 @@ impl Store {
 
     /// What to read from the journal, where there is room for it: after which delivery, and how many.
     pub(super) fn next_read(&mut self, now: Now) -> Option<(Option<String>, usize)> {
-        if self.reading || self.leaving.len() >= OUTBOX_PER_SINK_MAX {
+        if self.reading || self.leaving.len() >= SETTLEMENTS_PER_SINK_MAX {
             return None;
         }
         let due = self.skipped.as_ref().is_some_and(|skipped| skipped.held.is_over(now));
@@ -177,6 +179,7 @@ impl Store {
                 if let Some(incident) = &delivery.notification.incident {
                     *self.incidents.entry(incident.clone()).or_default() += 1;
                 }
+                *self.runs.entry(delivery.notification.run.id.clone()).or_default() += 1;
                 self.holds.extend(held.map(|_| place));
                 let (bundle, retry_at, standing) = (None, None, Standing::Waiting);
                 let entry = Entry { delivery, standing, retry_at, held, bundle, alone: false, stays: false };
@@ -196,14 +199,10 @@ impl Store {
         if let Some(at) = entry.retry_at {
             self.retries.remove(&(at, place));
         }
-        if let Some(incident) = entry.incident()
-            && let Some(count) = self.incidents.get_mut(incident)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.incidents.remove(incident);
-            }
+        if let Some(incident) = entry.incident() {
+            leave(&mut self.incidents, incident);
         }
+        leave(&mut self.runs, &entry.delivery.notification.run.id);
         Some(entry.delivery)
     }
 
@@ -275,6 +274,13 @@ impl Store {
         incident.is_some_and(|incident| self.incidents.contains_key(incident))
     }
 
+    /// Whether nothing else of its run or its incident is in memory.
+    pub(super) fn is_lone(&self, entry: &Entry) -> bool {
+        let alone = |count: Option<&usize>| count.is_none_or(|count| *count == 1);
+        alone(self.runs.get(&entry.delivery.notification.run.id))
+            && entry.incident().is_none_or(|incident| alone(self.incidents.get(incident)))
+    }
+
     /// Deliveries in memory that are held.
     pub(super) fn held(&self) -> usize {
         self.holds.len()
@@ -304,6 +310,16 @@ impl Store {
     pub(super) fn next_release(&self, now: Now) -> Option<Moment> {
         let held = self.holds.iter().filter_map(|place| self.entries.get(place)?.held);
         held.chain(self.skipped.as_ref().map(|skipped| skipped.held)).map(|held| held.ends(now)).min()
+    }
+}
+
+/// One of them is gone.
+fn leave(counts: &mut HashMap<String, usize>, of: &str) {
+    if let Some(count) = counts.get_mut(of) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(of);
+        }
     }
 }
 

@@ -141,25 +141,23 @@ impl RoutingMachine {
         recipients::is_unrouted(&self.teams, team, run, labels)
     }
 
-    /// A run changed.
-    pub fn on_change(&mut self, change: &RunChange) -> RoutingEffects {
-        let mut effects = RoutingEffects::default();
+    /// A run changed: what that comes to goes behind what is there.
+    pub fn on_change(&mut self, change: &RunChange, effects: &mut RoutingEffects) {
         if change.history {
-            return effects;
+            return;
         }
         let recovered = change.progressed || change.ended.is_some_and(|ended| ended.state == RunState::Finished);
         if recovered {
-            self.recover(change, &mut effects);
+            self.recover(change, effects);
         }
         if change.verdict.alerts.is_empty() {
-            self.calm(change, &mut effects);
+            self.calm(change, effects);
         } else {
-            self.alarm(change, &mut effects);
+            self.alarm(change, effects);
         }
         if let Some(ended) = change.ended.filter(|ended| !ended.fatal) {
-            self.tell_outcome(change, ended.state, &mut effects);
+            self.tell_outcome(change, ended.state, effects);
         }
-        effects
     }
 
     /// What is due: updates, reminders, escalations, what was held, quiet closings.

@@ -170,7 +170,8 @@ impl Night {
         self.intake.on_standings(effects.standings);
         self.watch.extend(effects.watch);
         for change in effects.changes {
-            let effects = self.routing.on_change(&change);
+            let mut effects = RoutingEffects::default();
+            self.routing.on_change(&change, &mut effects);
             self.tell(effects);
             self.changes.push(change);
         }

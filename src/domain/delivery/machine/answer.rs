@@ -105,7 +105,7 @@ impl DeliveryMachine {
     }
 
     fn settle(&mut self, delivery: &Delivery, attempt: u32, flight: &Flight, outcome: AttemptOutcome, now: Now) {
-        self.effects.settlements.push(Settlement {
+        let settlement = Settlement {
             delivery: delivery.id.clone(),
             sink: delivery.sink.clone(),
             incident: delivery.notification.incident.clone(),
@@ -113,7 +113,8 @@ impl DeliveryMachine {
             at: now.utc,
             took: now.moment.since(flight.began),
             outcome,
-        });
+        };
+        self.settled(settlement, now);
     }
 
     fn backoff(&self, flight: &Flight) -> Duration {

@@ -6,6 +6,10 @@ use crate::domain::fingerprint::fnv1a;
 impl DeliveryMachine {
     /// The oldest delivery that may go. A probe does not wait for the end of its own back-off.
     pub(super) fn first_ready(&self, now: Now, probing: bool) -> Option<String> {
+        let first = self.store.iter().find(|entry| is_ready(entry, now, probing))?;
+        if self.store.is_lone(first) {
+            return Some(first.delivery.id.clone());
+        }
         let mut busy = Busy::default();
         for entry in self.store.iter() {
             if busy.lets(entry) && is_ready(entry, now, probing) {
@@ -161,7 +165,7 @@ impl DeliveryMachine {
         for (id, into) in fold::needless(self.store.iter(), &self.ended) {
             self.leave_bundle(&id);
             let Some(delivery) = self.store.remove(&id) else { continue };
-            self.effects.settlements.push(Settlement {
+            let settlement = Settlement {
                 delivery: id,
                 sink: delivery.sink,
                 incident: delivery.notification.incident.clone(),
@@ -169,7 +173,8 @@ impl DeliveryMachine {
                 at: now.utc,
                 took: Duration::ZERO,
                 outcome: AttemptOutcome::Folded { into },
-            });
+            };
+            self.settled(settlement, now);
         }
         for (id, held) in fold::waits_along(self.store.iter()) {
             self.leave_bundle(&id);

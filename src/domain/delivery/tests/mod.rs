@@ -4,6 +4,7 @@ mod bounds;
 mod incidents;
 mod outage;
 mod pace;
+mod together;
 mod words;
 
 use std::collections::{BTreeMap, HashSet};
