@@ -143,4 +143,19 @@ fn a_pipe_that_closes_is_no_error_and_a_full_disk_is() {
         assert_eq!(output.status.code(), Some(1), "{args:?}: {err}");
         assert!(err.contains("error: cannot write the answer: No space left on device"), "{err}");
     }
+    // Without an engine, too: what a file says of sinks.
+    for (args, closed) in [(&["sinks", "list"][..], 0), (&["sinks", "list", "--json"], 0), (&["check"], 1)] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = home.runwatch(args.iter().copied()).stdout(writer).output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(closed), "{args:?}: {err}");
+        assert!(!err.contains("cannot write"), "{args:?}: {err}");
+
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = home.runwatch(args.iter().copied()).stdout(full).output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {err}");
+        assert!(err.contains("error: cannot write the answer: No space left on device"), "{args:?}: {err}");
+    }
 }

@@ -181,8 +181,14 @@ fn a_silence_holds_what_matches_and_ends_are_told_to_whoever_was_told() {
     let silence: Value = serde_json::from_str(&listed.out).unwrap();
     assert_eq!((&silence["id"], &silence["state"]), (&json!(id), &json!("active")));
     assert_eq!(watched.kinds("quiet-1").len(), 0);
-    let ended = watched.say(&["silence", "end", id]);
-    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let other = watched.say(&["silence", "add", "--run", "other-*", "--for", "1h"]);
+    // One that is not there keeps no other in force.
+    let ended = watched.say(&["silence", "end", "s-gone", id, other.out.trim()]);
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(ended.err.contains("error: s-gone was not ended: there is no silence s-gone"), "{}", ended.err);
+    assert!(ended.err.contains("hint: `runwatch silence list` lists them"), "{}", ended.err);
+    let listed = watched.say(&["silence", "list", "--json"]);
+    assert!(!listed.out.contains("\"active\""), "{}", listed.out);
     eventually("what was held", GENEROUS, || (watched.kinds("quiet-1").first()? == "firing").then_some(()));
     let listed = watched.say(&["silence", "list", "--json"]);
     assert!(listed.out.contains("\"expired\""), "{}", listed.out);

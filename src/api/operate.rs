@@ -65,7 +65,8 @@ pub(super) async fn snooze(request: HttpRequest, payload: web::Payload, id: web:
         (span, until) => Some(end_of(span.as_deref(), until, "until", now)?),
     };
     if until.is_some_and(|until| until <= now) {
-        return Err(bad("`until` is not in the future").hint("write a time to come, or `for` with a span like 2h"));
+        return Err(bad("the time until which it is snoozed is not in the future")
+            .hint("write a time to come, or a span like 2h"));
     }
     doors.open_incident(&id, "there is nothing left to hold; its run's next incident has an id of its own").await?;
     doors.operate(Command::Snooze { incident: id.into_inner(), by, until }).await
@@ -196,7 +197,7 @@ async fn known(id: &str, board: &dyn Board) -> Result<Incident, Problem> {
     match board.incident(id).await.map_err(unreadable)? {
         Some(incident) => Ok(incident),
         None => Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no incident {id}"))
-            .hint("GET /api/v1/incidents lists them")),
+            .hint("`runwatch status` shows open ones by run")),
     }
 }
 
@@ -217,7 +218,7 @@ fn refused(error: OperateError) -> Problem {
         OperateError::Refused(CommandError::NoIncident(_)) => Problem::new(StatusCode::CONFLICT, detail)
             .hint("it closed in this very moment; that it was a false alarm may be said again"),
         OperateError::Refused(CommandError::NoSilence(_)) => {
-            Problem::new(StatusCode::NOT_FOUND, detail).hint("GET /api/v1/silences lists them")
+            Problem::new(StatusCode::NOT_FOUND, detail).hint("`runwatch silence list` lists them")
         }
         OperateError::Refused(CommandError::Invalid(_)) => bad(detail),
         OperateError::Refused(CommandError::Closed) | OperateError::Closed => {
@@ -276,7 +277,9 @@ fn silence_of(ask: wire::SilenceAsk, operator: &dyn Operator) -> Result<Silence,
     let starts_at = ask.starts_at.as_deref().map_or(Ok(now), |text| time("starts_at", text))?;
     let ends_at = end_of(ask.span.as_deref(), ask.ends_at.as_deref(), "ends_at", starts_at)?;
     if ends_at <= starts_at || ends_at <= now {
-        return Err(bad("the silence would end before it begins").hint("write an `ends_at` to come, after `starts_at`"));
+        return Err(
+            bad("the silence would end before it begins").hint("write an end that is to come, and after its beginning")
+        );
     }
     if ends_at.duration_since(starts_at).unsigned_abs() > limits::SILENCE_MAX {
         return Err(bad("the silence is longer than a year").hint("what is never to be told needs no `notify` entry"));

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use runwatch_plugin::SinkType;
 
 use super::check_diff;
+use super::paint::say_unwritten;
 use crate::config::{self, Config, Environment, Gravity, Problem, Problems};
 
 /// What `check` takes.
@@ -34,7 +35,10 @@ pub fn run(args: &CheckArgs, config: Option<&Path>, types: &[SinkType], env: &En
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         // Whoever closed the other end has seen enough, and was not told that all is fine.
-        Err(_) => ExitCode::FAILURE,
+        Err(error) => {
+            say_unwritten(&error);
+            ExitCode::FAILURE
+        }
     }
 }
 

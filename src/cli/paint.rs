@@ -25,6 +25,13 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Says that an answer could not be written, unless its reader has seen enough.
+pub(super) fn say_unwritten(error: &io::Error) {
+    if error.kind() != io::ErrorKind::BrokenPipe {
+        say(&format!("error: cannot write the answer: {error}"));
+    }
+}
+
 /// Writes a line to stderr. There is nowhere left to say that it failed.
 pub(super) fn say(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");

@@ -8,7 +8,7 @@ use runwatch_plugin::format_duration;
 use serde_json::json;
 
 use crate::api::wire;
-use crate::client::{Client, EngineTarget};
+use crate::client::{Client, ClientError, EngineTarget};
 
 use super::paint::{BOLD, DIM, PLAIN, Table, YELLOW, clean};
 use super::people::{self, PeopleError, left};
@@ -93,7 +93,11 @@ pub async fn run(args: SilenceArgs, target: EngineTarget) -> anyhow::Result<Exit
     people::end(match args.command {
         SilenceCommand::Add(args) => add(args, &target).await,
         SilenceCommand::List { json } => list(json, &target).await,
-        SilenceCommand::End { ids, by, json } => end(&ids, by, json, &target).await,
+        SilenceCommand::End { ids, by, json } => match end(&ids, by, json, &target).await {
+            Ok((answer, true)) => Ok(answer),
+            Ok((answer, false)) => return people::end(Ok(answer)).map(|_| ExitCode::FAILURE),
+            Err(error) => Err(error),
+        },
     })
 }
 
@@ -130,22 +134,33 @@ async fn list(json: bool, target: &EngineTarget) -> Result<(String, Vec<String>)
     }
 }
 
+/// Ends each that can be ended, and says of the others why not; with whether all were.
 async fn end(
     ids: &[String],
     by: Option<String>,
     json: bool,
     target: &EngineTarget,
-) -> Result<(String, Vec<String>), PeopleError> {
+) -> Result<((String, Vec<String>), bool), PeopleError> {
     let client = Client::find(target).await?;
     let by = by.unwrap_or_else(people::me);
-    let (mut data, mut words) = (String::new(), Vec::new());
+    let (mut data, mut words, mut hint) = (String::new(), Vec::new(), None);
     for id in ids {
-        let answer = client.end_silence(id, &by).await?;
+        let answer = match client.end_silence(id, &by).await {
+            Ok(answer) => answer,
+            Err(ClientError::Refused(no)) => {
+                words.push(format!("error: {id} was not ended: {}", no.detail));
+                hint = no.hint.or(hint);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let (more, said) = people::said(&answer, answer.said.clone(), json);
         data.push_str(&more);
         words.extend(said);
     }
-    Ok((data, words))
+    let all = !words.iter().any(|line| line.starts_with("error: "));
+    words.extend(hint.map(|hint| format!("hint: {hint}")));
+    Ok(((data, words), all))
 }
 
 /// Every silence on a line.

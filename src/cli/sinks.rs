@@ -8,6 +8,7 @@ use std::sync::Arc;
 use runwatch_plugin::{Notification, Receipt, Sink, SinkError, SinkType, format_duration};
 use serde_json::json;
 
+use super::paint::say_unwritten;
 use crate::clock::Clock;
 use crate::config::suggest::advise;
 use crate::config::{self, Config, Environment, Problems, SinkConfig};
@@ -54,9 +55,15 @@ enum Answer {
 pub fn run(args: &SinksArgs, config: Option<&Path>, types: &[SinkType], env: &Environment) -> ExitCode {
     match answer_to_user(args, config, types, env) {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
-        // A closed pipe ends a listing early, and leaves a test without its answer.
-        Ok(Answer::No) | Err(_) => ExitCode::FAILURE,
+        Ok(Answer::No) => ExitCode::FAILURE,
         Ok(Answer::Usage) => ExitCode::from(2),
+        Err(error) => {
+            say_unwritten(&error);
+            // A closed pipe ends a listing early, and leaves a test without its answer.
+            let has_seen_enough = error.kind() == io::ErrorKind::BrokenPipe;
+            let is_listing = matches!(args.command, SinksCommand::List { .. });
+            if has_seen_enough && is_listing { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
     }
 }
 

@@ -21,8 +21,8 @@ use super::words;
 /// The arguments of `runwatch why`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct WhyArgs {
-    /// The incident: its id, the number at the id's end, or a run's name for its newest one
-    #[arg(value_name = "INCIDENT")]
+    /// The incident: its id, the number at the id's end (12 or -12), or a run's name for its newest one
+    #[arg(value_name = "INCIDENT", allow_negative_numbers = true)]
     pub incident: String,
     /// Its team, where several have a run of this name
     #[arg(long, value_name = "TEAM")]
@@ -58,14 +58,20 @@ pub async fn run(args: WhyArgs, target: EngineTarget, state_dir: &Path) -> anyho
     Ok(ExitCode::SUCCESS)
 }
 
+/// The incident as the ledger knows it: `-12` is the number 12.
+fn meant(args: &WhyArgs) -> &str {
+    let number = args.incident.strip_prefix('-');
+    number.filter(|number| number.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or(&args.incident)
+}
+
 async fn from_engine(args: &WhyArgs, target: &EngineTarget) -> Result<Story, ClientError> {
     let client = Client::find(target).await?;
-    Ok(client.incident(&args.incident, args.team.as_deref()).await?.story)
+    Ok(client.incident(meant(args), args.team.as_deref()).await?.story)
 }
 
 fn from_journal(args: &WhyArgs, state_dir: &Path) -> Result<Option<Story>, JournalError> {
     let query = LedgerQuery {
-        incident: Some(args.incident.clone()),
+        incident: Some(meant(args).to_owned()),
         team: args.team.as_deref().map(Into::into),
         ..LedgerQuery::default()
     };

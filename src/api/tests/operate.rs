@@ -69,7 +69,7 @@ async fn what_makes_no_sense_is_refused_with_what_to_do() {
         (snooze, r#"{"for":"0s"}"#, "longer than nothing"),
         (snooze, r#"{"for":"2h","until":"resolved"}"#, "both given"),
         (snooze, r#"{"until":"tomorrow"}"#, "must be a time like"),
-        (snooze, r#"{"until":"2020-01-01T00:00:00Z"}"#, "not in the future"),
+        (snooze, r#"{"until":"2020-01-01T00:00:00Z"}"#, "is not in the future"),
         (silences, r#"{"for":"2h"}"#, "without matchers"),
         (silences, r#"{"matchers":{"run":"a*"}}"#, "an end is required"),
         (silences, r#"{"matchers":{"run":"[a"},"for":"2h"}"#, "the pattern of run, `[a`, is none"),
