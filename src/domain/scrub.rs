@@ -9,6 +9,7 @@ mod tests;
 mod values;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex, RegexSet};
@@ -18,7 +19,8 @@ use serde_json::Value;
 use crate::limits::TRACEBACK_CHARS_MAX;
 
 use values::{
-    Named, has_digit, has_digit_or_is_long, is_key_of_wandb, is_named_secret, is_no_number, is_password, is_secret,
+    Named, has_digit, has_digit_or_is_long, is_key_of_wandb, is_made_up_alone, is_named_secret, is_no_number,
+    is_password, is_secret,
 };
 
 /// What stands where a secret was.
@@ -67,41 +69,49 @@ const SHAPES: &[Shape] = &[
     always(r"\b(?P<v>AIza[A-Za-z0-9_-]{35})"),
     always(r"\b(?P<v>ya29\.[A-Za-z0-9_-]{16,})"),
     always(r"\b(?P<v>(?:npm|dop_v1|wandb_v1)_[A-Za-z0-9_]{20,})"),
+    always(r"\b(?P<v>SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,})"),
+    judged(r"\b(?P<v>tskey-[A-Za-z0-9-]{12,})", has_digit),
     always(r"\b(?P<v>pypi-[A-Za-z0-9_-]{16,})"),
     always(r"\b(?P<v>eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?)"),
     // A wandb key looks like the hash of a commit: it takes the word before it to tell them apart.
     always(r#"(?i)\b(?:api[ _-]?)?key["']?[ \t]*[:=]?[ \t]*["']?(?P<v>[0-9a-f]{40})\b"#),
     always(r"(?i)\bwandb[ \t]+login[ \t]+(?:--[a-z]+[ \t]+)*(?P<v>[0-9a-f]{40})\b"),
     judged(r"(?:^|\s)(?:-u|--user)[ \t=]+[^\s:]+:(?P<v>\S+)", is_no_number),
+    judged(
+        r#"(?im)\bpassw(?:or)?d[ \t]+for[ \t]+\S+(?:[ \t]+is)?[ \t]*[:=][ \t]*["']?(?P<v>[^\s"']+)"#,
+        is_made_up_alone,
+    ),
+    // A value that stands alone on the line below its name.
+    judged(
+        r#"(?im)\b[A-Za-z0-9_.-]*(?:passw(?:or)?d|passphrase|secret|api[_-]?key)["']?:[ \t]*\r?\n[ \t]+["']?(?P<v>[^\s"']+)["']?[ \t]*\r?$"#,
+        is_made_up_alone,
+    ),
     judged(NAMED, is_named_secret),
     judged(OPTION, is_named_secret),
 ];
 
-/// The names of secrets, whatever stands before them: `WANDB_API_KEY`, `clientSecret`.
+/// The names of secrets, whatever stands before them: `WANDB_API_KEY`, `clientSecret`. Behind those, the short
+/// ones that are the end of many a word (`bypass`), and stand alone or behind a `_`: `DB_PASS`.
 macro_rules! names {
     () => {
-        r"(?:passw(?:or)?d|passphrase|mysql_pwd|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|(?:secret|private|account|auth|shared|signing|encryption)[_-]?key)"
+        r"(?:[A-Za-z0-9_.-]*(?:passw(?:or)?d|passphrase|mysql_pwd|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|(?:secret|private|account|auth|shared|signing|encryption)[_-]?key)|(?:[A-Za-z0-9_.-]*[_.-]|\b)(?:pass|pwd|auth|credentials?))"
     };
 }
 
-/// A value: in quotes, in quotes that are escaped themselves, or a bare word.
+/// A value: in quotes (of Python's bytes, too), in quotes that are escaped themselves, or a bare word.
 macro_rules! value {
     () => {
-        r#"(?:\\"(?P<eq>[^"\\\r\n]*)|"(?P<dq>(?:[^"\\\r\n]|\\.)*)|'(?P<sq>(?:[^'\\\r\n]|\\.)*)|(?P<bare>[^\s"',;&)}\]\\=][^\s"',;&)}\]\\]*))"#
+        r#"(?:[bru]{0,2}(?:\\"(?P<eq>[^"\\\r\n]*)|"(?P<dq>(?:[^"\\\r\n]|\\.)*)|'(?P<sq>(?:[^'\\\r\n]|\\.)*))|(?P<bare>[^\s"',;&)}\]\\=][^\s"',;&)}\]\\]*))"#
     };
 }
 
 /// `k=v`, `k: v`, `"k": "v"`, `'k': 'v'`.
-const NAMED: &str = concat!(
-    r#"(?i)(?P<before>/)?(?P<name>[A-Za-z0-9_.-]*"#,
-    names!(),
-    r#")\\?["']?(?P<sep>[ \t]*(?:=>|=|:)[ \t]*)"#,
-    value!()
-);
+const NAMED: &str =
+    concat!(r#"(?i)(?P<before>/)?(?P<name>"#, names!(), r#")\\?["']?(?P<sep>[ \t]*(?:=>|=|:)[ \t]*)"#, value!());
 /// `--k v`, also as two strings of a list.
-const OPTION: &str = concat!(r#"(?i)(?P<name>--[A-Za-z0-9_.-]*"#, names!(), r#")["']?(?P<sep>,?[ \t]+)"#, value!());
+const OPTION: &str = concat!(r#"(?i)(?P<name>--"#, names!(), r#")["']?(?P<sep>,?[ \t]+)"#, value!());
 /// A key of a table that holds a secret, and nothing beside it.
-const KEY: &str = concat!(r"(?i)^(?:[A-Za-z0-9_.-]*", names!(), r"|(?:proxy-)?authorization|(?:set-)?cookie)$");
+const KEY: &str = concat!(r"(?i)^(?:", names!(), r"|(?:proxy-)?authorization|(?:set-)?cookie)$");
 
 const fn always(pattern: &'static str) -> Shape {
     Shape { pattern, judge: |_| true }
@@ -186,21 +196,35 @@ pub fn scrub_json(value: &mut Value) {
 
 /// Whether the value under this name is a secret.
 fn holds_secret(name: &str, value: &Value) -> bool {
-    let is_named = || SCRUBBER.key.as_ref().is_some_and(|key| key.is_match(name));
     match value {
-        Value::String(text) => {
-            is_key_of_wandb(name, text) || is_named() && is_secret(&Named { name, sep: "=", value: text, bare: false })
-        }
-        Value::Number(_) => is_named() && is_password(name),
+        Value::String(text) => is_secret_text(name, text),
+        Value::Number(_) => is_password(name) && is_name_of_secret(name),
         _ => false,
     }
 }
 
-/// Scrubs all that a run or a person may have written in a notification; names and labels stay.
+fn is_secret_text(name: &str, text: &str) -> bool {
+    let named = || Named { name, sep: "=", value: text, bare: false };
+    is_key_of_wandb(name, text) || is_name_of_secret(name) && is_secret(&named())
+}
+
+fn is_name_of_secret(name: &str) -> bool {
+    SCRUBBER.key.as_ref().is_some_and(|key| key.is_match(name))
+}
+
+/// Scrubs the values of labels: by their keys, and by their shape.
+pub fn scrub_labels(labels: &mut BTreeMap<String, String>) {
+    for (key, value) in labels {
+        if is_secret_text(key, value) { *value = SCRUBBED.to_owned() } else { scrub_in_place(value) }
+    }
+}
+
+/// Scrubs all that a run or a person may have written in a notification; names stay.
 pub fn scrub_notification(notification: &mut Notification) {
     scrub_in_place(&mut notification.summary);
     scrub_in_place(&mut notification.reason);
     scrub_in_place(&mut notification.next);
+    scrub_labels(&mut notification.run.labels);
     for alert in &mut notification.alerts {
         scrub_in_place(&mut alert.reason);
     }

@@ -24,6 +24,13 @@ const CREDENTIALS: &[&str] = &[
 /// Values that are a type, or say that there is none.
 const NO_VALUES: &[&str] =
     &["none", "null", "nil", "true", "false", "str", "bytes", "int", "bool", "any", "optional", "undefined", "missing"];
+/// Words that stand before a number and are no secret: ways of authentication, and what is counted.
+const NUMBERED: &[&str] = &[
+    "oauth", "sha", "scram", "ed25519", "md5", "hmac", "rsa", "epoch", "step", "stage", "layer", "fold", "rank",
+    "iter", "batch", "phase", "block", "level", "round", "node", "gpu", "cuda",
+];
+/// How names of files end.
+const FILES: &[&str] = &[".json", ".yaml", ".yml", ".toml", ".txt", ".pem", ".ini", ".cfg", ".py"];
 /// What code takes a value from.
 const OBJECTS: &[&str] = &["self.", "args.", "cfg.", "config.", "os.", "env.", "settings.", "opts.", "hparams."];
 
@@ -57,6 +64,9 @@ pub(super) fn is_secret(named: &Named<'_>) -> bool {
     if is_password(&name) {
         return true;
     }
+    if is_short(&name) {
+        return is_made_up(value);
+    }
     if is_path(value) {
         return false;
     }
@@ -76,7 +86,32 @@ pub(super) fn is_secret(named: &Named<'_>) -> bool {
 /// Whether what has this name is a secret even as a number.
 pub(super) fn is_password(name: &str) -> bool {
     let name = name.to_lowercase();
-    ["password", "passwd", "passphrase", "pwd"].iter().any(|end| name.ends_with(end))
+    ["password", "passwd", "passphrase", "mysql_pwd"].iter().any(|end| name.ends_with(end))
+}
+
+/// Whether the name is a short one, under which a harmless word may stand as well: `auth=basic`, `pass: forward`,
+/// `PWD=/home/ana`.
+fn is_short(name: &str) -> bool {
+    let last = name.rsplit(['_', '.']).next().unwrap_or_default();
+    ["pass", "pwd", "auth", "credential", "credentials"].contains(&last)
+}
+
+/// Whether the value is one that somebody made up to be a secret, and no word, number, path or name of a file.
+fn is_made_up(value: &str) -> bool {
+    let lower = value.to_lowercase();
+    let has = |what: fn(&u8) -> bool| value.as_bytes().iter().any(what);
+    let is_word_with_number = lower == value
+        && value.len() < 20
+        && (has(|byte| b"_-".contains(byte)) || NUMBERED.iter().any(|word| lower.starts_with(word)));
+    let is_file =
+        FILES.iter().any(|end| lower.ends_with(end)) || value.starts_with(['/', '~']) || value.contains("://");
+    let mixed = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
+    !is_number(value) && !is_file && !is_word_with_number && !value.ends_with(':') && value.len() >= 7 && mixed
+}
+
+/// The same of a match that is all value.
+pub(super) fn is_made_up_alone(found: &Captures<'_>) -> bool {
+    found.name("v").is_some_and(|secret| is_made_up(secret.as_str()))
 }
 
 /// Whether a key of wandb stands under this name.
