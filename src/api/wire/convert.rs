@@ -1,4 +1,4 @@
-//! From the domain's types to the wire's.
+//! From the domain's types to the wire's. What a run wrote is shown without its secrets.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use crate::domain::event::Refused;
 use crate::domain::freshness::{Bounds, header};
 use crate::domain::liveness::{self, signal_name};
 use crate::domain::run::{self, format_runtime};
+use crate::domain::scrub::{scrub, scrub_json, scrub_labels};
 use crate::domain::status::{self, EnvView, FreshnessView, GroupView, RunView, SeriesView, SinkView, StatusView};
 
 use super::{
@@ -39,9 +40,22 @@ fn signed(seconds: f64) -> Option<f64> {
     seconds.is_finite().then(|| (seconds * 1000.0).round() / 1000.0 + 0.0)
 }
 
+/// What a run or another side wrote, without secrets.
+pub(super) fn shown(text: &str) -> String {
+    scrub(text).into_owned()
+}
+
 /// An event's JSON; one that was cut to its bound is no JSON any more, and shown as text.
 fn event_of(text: &str) -> serde_json::Value {
-    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+    let Ok(mut event) = serde_json::from_str(text) else { return shown(text).into() };
+    scrub_json(&mut event);
+    event
+}
+
+fn labels_of(view: &RunView) -> BTreeMap<String, String> {
+    let mut labels = view.labels.clone();
+    scrub_labels(&mut labels);
+    labels
 }
 
 impl From<Refused> for Rejected {
@@ -82,7 +96,7 @@ impl Sink {
         let (since, reason) = match &view.condition {
             SinkCondition::Working => (None, None),
             SinkCondition::Down { since, reason } | SinkCondition::Parked { since, reason } => {
-                (Some(millis(*since)), Some(reason.clone()))
+                (Some(millis(*since)), Some(shown(reason)))
             }
         };
         Sink {
@@ -97,7 +111,7 @@ impl Sink {
             pending: view.pending,
             delivered: view.delivered,
             refused: view.refused,
-            failing: view.failing.clone(),
+            failing: view.failing.as_deref().map(shown),
             last_delivered_at: view.last_delivered_at.map(millis),
         }
     }
@@ -119,8 +133,8 @@ impl Run {
             attempt: view.attempt,
             team: view.team.to_string(),
             followers: Vec::new(),
-            labels: view.labels.clone(),
-            command: view.command.clone(),
+            labels: labels_of(view),
+            command: view.command.as_deref().map(shown),
             state: view.state,
             // Once it is over, the age of its last event says nothing.
             header: match view.state.is_end() {
@@ -330,7 +344,38 @@ impl Alert {
             subject: alert.subject.clone(),
             health: alert.health,
             since: millis(alert.since),
-            reason: alert.reason.clone(),
+            reason: shown(&alert.reason),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::sources::fakes::view;
+
+    #[test]
+    fn no_secret_that_a_run_wrote_is_shown() {
+        let secret = "login failed: token=hunter2";
+        let mut view = view();
+        let run = view.runs.iter_mut().find(|run| run.incident.is_some()).unwrap();
+        let incident = run.incident.as_mut().unwrap();
+        (incident.summary, incident.closed_by) = (secret.to_owned(), Some(secret.to_owned()));
+        for alert in incident.alerts.iter_mut().chain(&mut run.alerts).take(2) {
+            alert.reason = secret.to_owned();
+        }
+        run.command = Some("train.py --api-key hunter2".to_owned());
+        run.labels.insert("api_key".to_owned(), "hunter2".to_owned());
+        run.last_event = Some(json!({"type": "run_failed", "data": {"traceback": secret, "password": 5}}).to_string());
+        view.sinks[0].failing = Some(secret.to_owned());
+        view.sinks[0].condition = SinkCondition::Parked { since: view.at, reason: secret.to_owned() };
+        let runs: Vec<Run> = view.runs.iter().map(|run| Run::of(run, view.at)).collect();
+        let json = serde_json::to_string(&(runs, Status::of(&view, 1, "here"))).unwrap();
+        assert!(!json.contains("hunter2"), "{json}");
+        assert!(json.matches("token=[scrubbed]").count() >= 6 && json.matches("[scrubbed]").count() >= 9, "{json}");
+        let cut = r#"{"type":"run_failed","data":{"password":"hunter2","#;
+        assert_eq!(event_of(cut), r#"{"type":"run_failed","data":{"password":"[scrubbed]","#);
     }
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use runwatch_plugin::{RunState, Severity};
 use serde::{Deserialize, Serialize};
 
+use super::convert::shown;
 use super::{Alert, millis};
 use crate::domain::incident;
 use crate::domain::story::{Story, Telling};
@@ -139,7 +140,7 @@ impl Incident {
             changed_at: millis(incident.changed_at),
             severity: incident.severity,
             state: incident.state,
-            summary: incident.summary.clone(),
+            summary: shown(&incident.summary),
             alerts: incident.alerts.iter().map(Alert::of).collect(),
             fatal: incident.fatal,
             notifications: incident.notifications,
@@ -148,7 +149,7 @@ impl Incident {
             told: incident.told.iter().map(told).collect(),
             falls: incident.falls,
             closed_at: incident.closed_at.map(millis),
-            closed_by: incident.closed_by.clone(),
+            closed_by: incident.closed_by.as_deref().map(shown),
         }
     }
 }
