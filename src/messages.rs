@@ -21,7 +21,7 @@ use crate::domain::delivery::{Delivery, Settlement, SinkCondition};
 use crate::domain::event::{EventBatch, Refused};
 use crate::domain::following::FileMark;
 use crate::domain::incident::Incident;
-use crate::domain::intake::AcceptedBatch;
+use crate::domain::intake::{AcceptedBatch, Claim, Prospect};
 use crate::domain::ledger::Note;
 use crate::domain::liveness::Sighting;
 use crate::domain::names::{Name, RunId, RunKey};
@@ -258,10 +258,26 @@ pub struct PromiseName {
 #[rtype(result = "()")]
 pub struct ReleaseName(pub Arc<str>);
 
-/// StatusBoard → Ingestor. The answer: events taken and refused.
+/// StatusBoard → Ingestor.
 #[derive(Message)]
-#[rtype(result = "(u64, u64)")]
-pub struct GetCounts;
+#[rtype(result = "IntakeShare")]
+pub struct GetIntake;
+
+/// The Ingestor's share of the read model.
+#[derive(Debug, Clone, Default)]
+pub struct IntakeShare {
+    /// Events taken.
+    pub accepted: u64,
+    /// Events refused.
+    pub refused: u64,
+    /// Runs that asked for a team that is not there.
+    pub missing_teams: Arc<BTreeMap<RunId, Name>>,
+}
+
+/// a source → Ingestor: whose a run would be, and who would be told of it.
+#[derive(Message)]
+#[rtype(result = "Prospect")]
+pub struct GetProspect(pub Name, pub Claim);
 
 /// StatusBoard → Aggregator.
 #[derive(Message)]
@@ -313,8 +329,8 @@ pub struct GetRuns(pub String);
 pub struct RoutingShare {
     /// Open incidents.
     pub incidents: Arc<Vec<Incident>>,
-    /// Runs nobody is told of.
-    pub unrouted: Arc<Vec<RunId>>,
+    /// Who is told.
+    pub teams: Arc<[Team]>,
     /// Why the journal cannot be written now.
     pub journal_trouble: Option<String>,
 }
@@ -345,10 +361,9 @@ pub struct WasBlind {
 #[rtype(result = "()")]
 pub struct TeamsChanged(pub Arc<[Team]>);
 
-/// app → HealthEvaluator, at a reload. The answer: every run is judged by these teams' bounds; whose
-/// each is, for the Router.
+/// app → HealthEvaluator, at a reload. The answer: every run is judged by these teams' bounds.
 #[derive(Message)]
-#[rtype(result = "Vec<(RunId, RunKey, BTreeMap<String, String>)>")]
+#[rtype(result = "()")]
 pub struct BoundsChanged(pub Arc<[Team]>);
 
 /// app → Router, at a reload. The answer: what follows is written down.
@@ -361,8 +376,6 @@ pub struct RoutesChanged {
     pub directory: SinkDirectory,
     /// The scheduled test of them, where there is one.
     pub canary: Option<Canary>,
-    /// Every run, with what says who is told of it.
-    pub runs: Vec<(RunId, RunKey, BTreeMap<String, String>)>,
 }
 
 /// app → Router: deliveries whose sink is no more. The answer: they go another way, in writing.

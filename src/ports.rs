@@ -21,6 +21,7 @@ use crate::domain::delivery::SinkPolicy;
 use crate::domain::event::{EventBatch, Refused};
 use crate::domain::following::FileMark;
 use crate::domain::incident::Incident;
+use crate::domain::intake::{Claim, Prospect};
 use crate::domain::ledger::{Ledger, LedgerQuery};
 use crate::domain::liveness::{ProbeTarget, Sighting};
 use crate::domain::names::Name;
@@ -94,6 +95,11 @@ pub trait Board: Send + Sync {
     }
     /// The runs of this name (one per team), with all they have.
     async fn runs_named(&self, run: &str) -> Vec<RunView>;
+    /// Whose the run of this name would be if it claimed this, and who would be told of it; `None` while
+    /// there is no engine to ask.
+    async fn prospect(&self, _run: &Name, _claim: Claim) -> Option<Prospect> {
+        None
+    }
     /// Incidents, newest first.
     ///
     /// # Errors

@@ -168,6 +168,15 @@ pub fn name_taken(run: &str, known_as: &str) {
     tracing::warn!(run, known_as, "an attempt of this run is live already, so another is known by its own name");
 }
 
+/// A run asks for a team that is not there.
+pub fn team_missing(run: &str, asked: &str) {
+    tracing::warn!(
+        run,
+        asked,
+        "there is no team of this name: the run is of the team that claims it, else of `default`"
+    );
+}
+
 /// A team's report could not be made.
 pub fn report_not_made(team: &str, reason: &str) {
     tracing::warn!(team, reason, "a report could not be made, and is tried again in a minute");

@@ -159,3 +159,75 @@ fn a_pipe_that_closes_is_no_error_and_a_full_disk_is() {
         assert!(err.contains("error: cannot write the answer: No space left on device"), "{args:?}: {err}");
     }
 }
+
+/// A team that is told through `ops`, one that follows a run of its and is told through `pager`, and nobody else.
+const TEAMS: &str = r#"
+[sinks.ops]
+type = "webhook"
+url = "http://127.0.0.1:9/ops"
+[sinks.pager]
+type = "webhook"
+url = "http://127.0.0.1:9/pager"
+[teams.vision]
+match = [{ run = "cifar-*" }]
+[[teams.vision.notify]]
+sinks = ["ops"]
+[teams.oncall]
+follow = [{ run = "cifar-9" }]
+[[teams.oncall.notify]]
+sinks = ["pager"]
+"#;
+
+#[test]
+fn the_opening_line_names_who_is_told_of_this_run_and_nobody_else() {
+    let home = Home::new();
+    let opening = |args: &[&str]| {
+        let answer = said(home.runwatch(["run"].into_iter().chain(args.iter().copied()).chain(["--", "true"])));
+        assert_eq!(answer.code, Some(0), "{}", answer.err);
+        answer.err
+    };
+    let check = || {
+        let own = opening(&["--name", "cifar-1"]);
+        assert!(own.contains("told: ops ") && !own.contains("pager"), "{own}");
+        let followed = opening(&["--name", "cifar-9"]);
+        assert!(followed.contains("told: ops ") && followed.contains(", pager "), "{followed}");
+        let asked = opening(&["--name", "zz", "--team", "oncall"]);
+        assert!(asked.contains("told: pager "), "{asked}");
+        let nobody = opening(&["--name", "zz-2"]);
+        assert!(
+            nobody.contains("told: NOBODY (UNROUTED), no notify entry of team default takes it (hint: "),
+            "{nobody}"
+        );
+        let wrong = opening(&["--name", "zz-3", "--team", "visoin"]);
+        assert!(wrong.contains("there is no team `visoin`, so the run goes to"), "{wrong}");
+        assert!(wrong.contains("did you mean `vision`?") && wrong.contains("UNROUTED"), "{wrong}");
+    };
+    fs::write(home.path().join("runwatch.toml"), TEAMS).unwrap();
+    check();
+    fs::remove_file(home.path().join("runwatch.toml")).unwrap();
+    let engine = Engine::start(&home, TEAMS).unwrap();
+    check();
+
+    let table = said(home.runwatch(["status"]));
+    let row = |run: &str| table.out.lines().find(|line| line.contains(run)).unwrap().to_owned();
+    assert!(row(" zz-2 ").contains("default UNROUTED") && !row(" cifar-1 ").contains("UNROUTED"), "{}", table.out);
+    let followed = engine.get("/api/v1/runs/cifar-9").json();
+    assert_eq!((&followed["team"], &followed["followers"]), (&"vision".into(), &serde_json::json!(["oncall"])));
+}
+
+#[test]
+fn an_event_that_asks_for_a_team_that_is_not_there_is_taken_and_said() {
+    let home = Home::new();
+    let engine = Engine::start(&home, TEAMS).unwrap();
+    let begins = r#"{"type":"run_started","run":"posted","data":{"team":"visoin"}}"#;
+    for _ in 0..2 {
+        assert_eq!(engine.post("/api/v1/events", begins).status, 200);
+    }
+    let sheet = said(home.runwatch(["status", "posted"])).out;
+    assert!(
+        sheet.contains("default, and nobody is told (UNROUTED); it asked for team visoin, which is not there"),
+        "{sheet}"
+    );
+    let warnings = engine.log().lines().filter(|line| line.contains("there is no team of this name")).count();
+    assert_eq!(warnings, 1, "{}", engine.log());
+}

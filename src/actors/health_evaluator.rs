@@ -2,7 +2,6 @@
 //! LivenessPoller, `GapSeen` from the pulse, time. Out: `HealthChanged`, `Excused` and `WasBlind` to the Router, `WatchRequested` to the LivenessPoller,
 //! `AttemptsClosed` to the Aggregator, `StandingsChanged` to the Ingestor. It never sends to a sink and never reads a clock but its own.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
@@ -14,7 +13,6 @@ use super::pulse::Pulse;
 use crate::clock::Clock;
 use crate::domain::command::{CommandError, Done};
 use crate::domain::health::{HealthEffects, HealthMachine};
-use crate::domain::names::{RunId, RunKey};
 use crate::domain::run::RunFacts;
 use crate::messages::{
     AttemptsClosed, BatchObserved, BoundsChanged, Drain, Excused, FactsCheckpointed, ForgetWidening, GapSeen,
@@ -247,16 +245,14 @@ impl Handler<ForgetWidening> for HealthEvaluator {
 }
 
 impl Handler<BoundsChanged> for HealthEvaluator {
-    type Result = ResponseFuture<Vec<(RunId, RunKey, BTreeMap<String, String>)>>;
+    type Result = ResponseFuture<()>;
 
     fn handle(&mut self, message: BoundsChanged, ctx: &mut Context<Self>) -> Self::Result {
         let effects = self.machine.reload(message.0, self.clock.now());
-        let owners = self.machine.owners();
         let done = self.settle(effects, Vec::new(), ctx);
         Box::pin(async move {
             // A receiver that is gone means that the engine is ending, and this reload with it.
             done.await.unwrap_or_default();
-            owners
         })
     }
 }

@@ -11,7 +11,8 @@ use crate::actors::lifecycle::Seat;
 use crate::domain::intake::IntakeMachine;
 use crate::limits::BATCH_EVENTS_MAX;
 use crate::messages::{
-    Drain, EventsAccepted, GetCounts, IngestBatch, Ping, PromiseName, ReleaseName, StandingsChanged, TeamsChanged,
+    Drain, EventsAccepted, GetIntake, GetProspect, IngestBatch, IntakeShare, Ping, PromiseName, ReleaseName,
+    StandingsChanged, TeamsChanged,
 };
 use crate::ports::{IntakeError, Taken};
 use crate::telemetry;
@@ -45,6 +46,9 @@ impl Handler<IngestBatch> for Ingestor {
         let (batch, mut rejected) = self.machine.take(message.batch, message.at);
         for (run, asked) in &batch.twins {
             telemetry::name_taken(asked, self.machine.name(*run));
+        }
+        for (run, asked) in &batch.missing_teams {
+            telemetry::team_missing(self.machine.name(*run), asked);
         }
         let accepted = batch.events.len();
         if accepted == 0 && batch.mark.is_none() {
@@ -95,13 +99,25 @@ impl Handler<ReleaseName> for Ingestor {
     }
 }
 
-impl Handler<GetCounts> for Ingestor {
-    type Result = MessageResult<GetCounts>;
+impl Handler<GetIntake> for Ingestor {
+    type Result = MessageResult<GetIntake>;
 
-    fn handle(&mut self, _: GetCounts, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, _: GetIntake, _: &mut Context<Self>) -> Self::Result {
         let (accepted, refused) = self.machine.counts();
         let later = self.refused_later.load(Ordering::Relaxed);
-        MessageResult((accepted.saturating_sub(later), refused + later))
+        MessageResult(IntakeShare {
+            accepted: accepted.saturating_sub(later),
+            refused: refused + later,
+            missing_teams: self.machine.missing_teams(),
+        })
+    }
+}
+
+impl Handler<GetProspect> for Ingestor {
+    type Result = MessageResult<GetProspect>;
+
+    fn handle(&mut self, message: GetProspect, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.machine.prospect(&message.0, &message.1))
     }
 }
 

@@ -7,7 +7,6 @@
 mod tests;
 mod turns;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
@@ -20,7 +19,6 @@ use crate::domain::canary::Canary;
 use crate::domain::change::RunChange;
 use crate::domain::command::{CommandError, Done};
 use crate::domain::delivery::Settlement;
-use crate::domain::names::RunId;
 use crate::domain::notice::Notices;
 use crate::domain::routing::{RoutingEffects, RoutingMachine};
 use crate::domain::time::earliest;
@@ -43,7 +41,6 @@ pub struct Router {
     timer: Timer,
     desk: Desk,
     trouble: JournalTrouble,
-    unrouted: BTreeSet<RunId>,
     own: OwnWatch,
     turns: Turns,
 }
@@ -58,25 +55,12 @@ pub struct OwnWatch {
 
 impl Router {
     /// A router that writes through `desk`.
-    pub fn new(
-        machine: RoutingMachine,
-        clock: Clock,
-        desk: Desk,
-        trouble: JournalTrouble,
-        unrouted: BTreeSet<RunId>,
-        own: OwnWatch,
-    ) -> Router {
-        Router { machine, clock, timer: Timer::new(clock), desk, trouble, unrouted, own, turns: Turns::default() }
+    pub fn new(machine: RoutingMachine, clock: Clock, desk: Desk, trouble: JournalTrouble, own: OwnWatch) -> Router {
+        Router { machine, clock, timer: Timer::new(clock), desk, trouble, own, turns: Turns::default() }
     }
 
     fn take(&mut self, change: RunChange, entry: &mut Entry, effects: &mut RoutingEffects) {
         telemetry::run_changed(&change.verdict.key.to_string(), change.verdict.attempt, change.verdict.state.as_str());
-        let key = &change.verdict.key;
-        if self.machine.is_unrouted(&key.team, &key.name, &change.labels) {
-            self.unrouted.insert(change.run);
-        } else {
-            self.unrouted.remove(&change.run);
-        }
         self.machine.on_change(&change, effects);
         let key = change.verdict.key.clone();
         let attempt = change.verdict.attempt;
@@ -302,13 +286,10 @@ impl Handler<RoutesChanged> for Router {
 
     fn handle(&mut self, message: RoutesChanged, ctx: &mut Context<Self>) -> Self::Result {
         self.in_turn((), ctx, move |router, ctx| {
-            let RoutesChanged { teams, directory, canary, runs } = message;
+            let RoutesChanged { teams, directory, canary } = message;
             router.own.canary = canary;
             router.own.notices = router.own.notices.clone().to_teams(teams.clone());
             let effects = router.machine.reload(teams, directory, router.clock.now());
-            let machine = &router.machine;
-            let untold = runs.into_iter().filter(|(_, key, labels)| machine.is_unrouted(&key.team, &key.name, labels));
-            router.unrouted = untold.map(|(run, ..)| run).collect();
             router.write(effects, ctx)
         })
     }
@@ -348,7 +329,7 @@ impl Handler<GetRouting> for Router {
         let journal_trouble = self.trouble.lock().map_or(None, |trouble| trouble.clone());
         MessageResult(RoutingShare {
             incidents: Arc::new(self.machine.incidents()),
-            unrouted: Arc::new(self.unrouted.iter().copied().collect()),
+            teams: self.machine.teams(),
             journal_trouble,
         })
     }

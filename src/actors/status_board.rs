@@ -16,7 +16,9 @@ use crate::domain::names::RunId;
 use crate::domain::run::{RunFacts, RunVerdict};
 use crate::domain::status::{EngineView, RunView, Shares, SinkView, StatusView, fold};
 use crate::domain::team::SinkKey;
-use crate::messages::{GetCounts, GetFacts, GetRouting, GetRuns, GetSink, GetStatus, GetVerdicts, Ping, RoutingShare};
+use crate::messages::{
+    GetFacts, GetIntake, GetRouting, GetRuns, GetSink, GetStatus, GetVerdicts, IntakeShare, Ping, RoutingShare,
+};
 use crate::ports::Journal;
 
 /// A stage has this long to give its share.
@@ -33,8 +35,8 @@ pub struct StatusBoard {
 
 /// Where the board asks.
 pub struct BoardOutlets {
-    /// Events taken and refused.
-    pub ingestor: Outlet<GetCounts>,
+    /// What was taken, and from whom.
+    pub ingestor: Outlet<GetIntake>,
     /// What runs sent.
     pub aggregator: Outlet<GetFacts>,
     /// What is made of them.
@@ -48,7 +50,7 @@ pub struct BoardOutlets {
 /// The stages' last answers.
 #[derive(Clone, Default)]
 struct LastShares {
-    counts: (u64, u64),
+    intake: IntakeShare,
     facts: Arc<Vec<(RunId, RunFacts)>>,
     verdicts: Arc<Vec<(RunId, RunVerdict)>>,
     routing: RoutingShare,
@@ -75,7 +77,8 @@ impl StatusBoard {
             facts: self.last.facts.as_ref().clone(),
             verdicts: self.last.verdicts.as_ref().clone(),
             incidents: self.last.routing.incidents.as_ref().clone(),
-            unrouted: self.last.routing.unrouted.as_ref().clone(),
+            teams: self.last.routing.teams.clone(),
+            missing_teams: self.last.intake.missing_teams.clone(),
         };
         fold(shares, self.clock.now())
     }
@@ -91,8 +94,8 @@ impl StatusBoard {
                 version: env!("CARGO_PKG_VERSION"),
                 ready_since: self.ready_since,
                 not_ready: trouble.or(silent),
-                events: self.last.counts.0,
-                refused: self.last.counts.1,
+                events: self.last.intake.accepted,
+                refused: self.last.intake.refused,
                 open_incidents: self.last.routing.incidents.len(),
                 pending_deliveries: self.last.pending,
             },
@@ -104,14 +107,14 @@ impl StatusBoard {
 
 async fn ask_stages(stages: &BoardOutlets, journal: &dyn Journal, mut last: LastShares) -> LastShares {
     // Every request is in its mailbox before the first answer is awaited.
-    let counts = stages.ingestor.hand_over(GetCounts);
+    let intake = stages.ingestor.hand_over(GetIntake);
     let facts = stages.aggregator.hand_over(GetFacts);
     let verdicts = stages.evaluator.hand_over(GetVerdicts);
     let routing = stages.router.hand_over(GetRouting);
     let running = stages.sinks.all();
     let sinks: Vec<_> = running.iter().map(|(key, ways)| (key, ways.view.hand_over(GetSink))).collect();
     let mut silent = Vec::new();
-    take("ingestor", counts, &mut last.counts, &mut silent).await;
+    take("ingestor", intake, &mut last.intake, &mut silent).await;
     take("aggregator", facts, &mut last.facts, &mut silent).await;
     take("health evaluator", verdicts, &mut last.verdicts, &mut silent).await;
     take("router", routing, &mut last.routing, &mut silent).await;

@@ -157,6 +157,9 @@ pub struct Run {
     pub attempt: u32,
     /// Its owner.
     pub team: String,
+    /// The team it asked for, where that is not there.
+    #[serde(default)]
+    pub missing_team: Option<String>,
     /// Teams that are told of it beside its owner.
     pub followers: Vec<String>,
     /// Its labels.

@@ -34,6 +34,7 @@ impl Addresses {
             ingest: Outlet::to(&self.ingestor),
             names: Outlet::to(&self.ingestor),
             released: Outlet::to(&self.ingestor),
+            prospects: Outlet::to(&self.ingestor),
             status: Outlet::to(&self.board),
             runs: Outlet::to(&self.board),
             marks: Outlet::to(&self.aggregator),

@@ -19,6 +19,7 @@ use crate::domain::command::{Command, CommandError, Done};
 use crate::domain::event::{EventBatch, Meaning};
 use crate::domain::following::FileMark;
 use crate::domain::incident::Incident;
+use crate::domain::intake::{Claim, Prospect};
 use crate::domain::ledger::{Ledger, LedgerQuery};
 use crate::domain::names::Name;
 use crate::domain::silence::Silence;
@@ -27,8 +28,8 @@ use crate::domain::team::SinkKey;
 use crate::domain::widening::{ClosedAlarm, FalseAlarm, Forget};
 use crate::limits::{BATCHES_IN_FLIGHT_MAX, COMMANDS_IN_FLIGHT_MAX, SCHEDULER_LATE, SELF_ANSWER_TIMEOUT};
 use crate::messages::{
-    ForgetWidening, GetMark, GetRuns, GetSilences, GetStatus, IngestBatch, Operate, Ping, PromiseName, ReleaseName,
-    TestSink, Widen,
+    ForgetWidening, GetMark, GetProspect, GetRuns, GetSilences, GetStatus, IngestBatch, Operate, Ping, PromiseName,
+    ReleaseName, TestSink, Widen,
 };
 use crate::ports::{
     Board, ConfigView, IncidentQuery, Intake, IntakeError, Journal, JournalError, NotReady, OperateError, Operator,
@@ -60,6 +61,7 @@ pub(super) struct Outlets {
     pub(super) ingest: Outlet<IngestBatch>,
     pub(super) names: Outlet<PromiseName>,
     pub(super) released: Outlet<ReleaseName>,
+    pub(super) prospects: Outlet<GetProspect>,
     pub(super) status: Outlet<GetStatus>,
     pub(super) runs: Outlet<GetRuns>,
     pub(super) marks: Outlet<GetMark>,
@@ -274,6 +276,10 @@ impl Board for Door {
             }
             None => Vec::new(),
         }
+    }
+
+    async fn prospect(&self, run: &Name, claim: Claim) -> Option<Prospect> {
+        self.outlets()?.prospects.hand_over(GetProspect(run.clone(), claim)).await.ok()
     }
 
     async fn incidents(&self, query: IncidentQuery) -> Result<Vec<Incident>, JournalError> {

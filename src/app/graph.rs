@@ -105,10 +105,7 @@ impl Graph {
         let sink_stages = sinks.into_iter().map(SinkSeat::launch).collect();
         let desk_task = desk::run(errands, parts.journal.clone(), roster.clone(), trouble.clone(), settled);
         let mut stages = vec![Stage { name: "desk", handle: actix_rt::spawn(desk_task) }];
-        stages.push(
-            router
-                .launch("router", Router::new(machines.routing, clock, desk, trouble, machines.unrouted, machines.own)),
-        );
+        stages.push(router.launch("router", Router::new(machines.routing, clock, desk, trouble, machines.own)));
         stages.push(reporter.launch("reporter", reporter_actor));
         let evaluator_actor =
             HealthEvaluator::new(machines.health, clock, addresses.around_evaluator(), pulse, machines.first);
@@ -159,7 +156,6 @@ struct Machines {
     routing: RoutingMachine,
     /// What is over because the engine begins anew.
     calmed: RoutingEffects,
-    unrouted: BTreeSet<RunId>,
     first: HealthEffects,
     own: OwnWatch,
     now: Now,
@@ -178,7 +174,7 @@ impl Machines {
             recovered.last_incident,
         );
         health.take_up_widenings(recovered.widenings.iter().cloned());
-        let (mut first, mut unrouted) = (HealthEffects::default(), BTreeSet::new());
+        let mut first = HealthEffects::default();
         for run in &recovered.runs {
             let Some(facts) = run.facts.as_ref() else { continue };
             let id: RunId = intake.restore(facts.key.clone(), &facts.labels);
@@ -186,9 +182,6 @@ impl Machines {
             let open = verdict.is_none_or(|verdict| verdict.ended_at.is_none());
             intake.take_up(id, facts, open, now);
             aggregate.restore(id, facts.clone(), open, now);
-            if routing.is_unrouted(&facts.key.team, &facts.key.name, &facts.labels) {
-                unrouted.insert(id);
-            }
             let effects = health.restore(id, facts, verdict, now);
             first.extend(effects);
         }
@@ -201,7 +194,7 @@ impl Machines {
         let waiting: BTreeSet<SinkKey> = recovered.deliveries.iter().map(|delivery| delivery.sink.clone()).collect();
         let calmed = routing.on_idle_sinks(&waiting, now);
         let own = own::watch(parts, recovered, now);
-        Machines { intake, aggregate, health, routing, calmed, unrouted, first, own, now }
+        Machines { intake, aggregate, health, routing, calmed, first, own, now }
     }
 
     /// The first entry of this life.

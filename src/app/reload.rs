@@ -156,9 +156,9 @@ impl Graph {
         let teams = parts.teams.clone();
         self.reload.owners.hand_over(TeamsChanged(teams.clone())).await.unwrap_or_default();
         self.reload.reports.hand_over(TeamsChanged(teams.clone())).await.unwrap_or_default();
-        let runs = self.reload.bounds.hand_over(BoundsChanged(teams.clone())).await.unwrap_or_default();
+        self.reload.bounds.hand_over(BoundsChanged(teams.clone())).await.unwrap_or_default();
         let canary = own::canary(parts, parts.clock.now());
-        let changed = RoutesChanged { teams, directory: sinks::directory(&parts.sinks), canary, runs };
+        let changed = RoutesChanged { teams, directory: sinks::directory(&parts.sinks), canary };
         self.reload.routes.hand_over(changed).await.unwrap_or_default();
     }
 

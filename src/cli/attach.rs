@@ -122,8 +122,8 @@ pub fn run(args: AttachArgs, config: Option<&Path>, env: &Environment) -> ExitCo
     // The process runs already: what its files hold is its own history.
     let files = followed::of_command(&args.watch.metrics, &name, &embedded::life(), Before::History);
     // It is there already: the engine finds by itself which run it is of.
-    let purpose = Purpose { run: Some(name.clone()), files, ..Purpose::default() };
-    let reached = ReachedEngine::reach(settings, &purpose, args.watch.team.as_deref(), &runtime, config);
+    let purpose = Purpose { run: Some(name.clone()), files, ..args.watch.purpose() };
+    let reached = ReachedEngine::reach(settings, &purpose, &runtime, config);
     let Some(engine) = reached else { return ExitCode::FAILURE };
     let attach = Attach { args, name, link: engine.link(), carried: engine.is_carried(), stop, target };
     let code = follow(&runtime, attach, process);

@@ -9,14 +9,15 @@ use async_trait::async_trait;
 
 use super::detach::Report;
 use super::followed::{self, Before};
-use super::run::{self, EngineLink, FinishNote, Purpose, RunArgs, SinkLine, SinkTrust, SocketLink};
+use super::run::{self, EngineLink, FinishNote, Purpose, RunArgs, SinkLine, SinkTrust, SocketLink, ToldLine};
 use super::{outbox, words};
 use crate::app::{Door, Host, HostPlan, JournalPlace, Undelivered};
 use crate::clock::Clock;
 use crate::config::suggest::advise;
 use crate::config::{Config, Environment};
 use crate::domain::event::{Event, EventBatch};
-use crate::domain::intake::numbered;
+use crate::domain::intake::{Claim, numbered};
+use crate::domain::names::Name;
 use crate::ports::{Board, Intake, Origin};
 
 /// The exit code of `run` for what is this program's own failure.
@@ -48,8 +49,9 @@ pub fn run(args: RunArgs, config: Option<&Path>, env: &Environment, detached: bo
     let name = args.run_name();
     // Before the command can write: what its files hold now is of earlier attempts.
     let files = followed::of_command(&args.watch.metrics, &name, &life(), Before::Skipped);
-    let purpose = Purpose { run: Some(name), begins: true, attempt_id: args.placement().attempt_id, files };
-    let found = ReachedEngine::reach(settings, &purpose, args.watch.team.as_deref(), &runtime, config);
+    let attempt_id = args.placement().attempt_id;
+    let purpose = Purpose { run: Some(name), begins: true, attempt_id, files, ..args.watch.purpose() };
+    let found = ReachedEngine::reach(settings, &purpose, &runtime, config);
     let Some(engine) = found else { return ExitCode::from(OWN_FAILURE) };
     let begun = tell(engine.is_carried());
     let code = runtime.block_on(run::run_and_tell(args, engine.link(), Clock::System, begun));
@@ -75,7 +77,6 @@ impl ReachedEngine {
     pub(super) fn reach(
         settings: Config,
         purpose: &Purpose,
-        team: Option<&str>,
         runtime: &tokio::runtime::Runtime,
         config: Option<&Path>,
     ) -> Option<ReachedEngine> {
@@ -85,7 +86,7 @@ impl ReachedEngine {
                 if !error.is_absent() {
                     words::say(&format!("runwatch: {error}; carrying an engine inside"));
                 }
-                warn_of_team(team, &settings);
+                warn_of_team(purpose.team.as_deref(), &settings);
                 let run = purpose.run.as_deref().unwrap_or_default();
                 let carried = Carried::start(settings, run, config)?;
                 let link = runtime.block_on(carried.link(purpose));
@@ -193,7 +194,8 @@ impl Carried {
             }
         }
         let (socket, run) = (self.socket.clone(), self.run.clone());
-        Arc::new(InsideLink { door: self.host.door(), socket, durable, run, following })
+        let claim = Claim { team: purpose.team.as_deref().map(Name::from), labels: purpose.labels.clone() };
+        Arc::new(InsideLink { door: self.host.door(), socket, durable, run, claim, following })
     }
 
     /// Stops the engine; what it did not deliver goes to a sender of its own.
@@ -240,6 +242,8 @@ struct InsideLink {
     socket: PathBuf,
     durable: bool,
     run: String,
+    /// What the run says of whose it is.
+    claim: Claim,
     /// The connection for which files are followed: what is told over it waits for them.
     following: Option<SocketLink>,
 }
@@ -254,7 +258,8 @@ impl EngineLink for InsideLink {
         CARRIED.to_owned()
     }
 
-    async fn sinks(&self) -> Vec<SinkLine> {
+    async fn told(&self) -> ToldLine {
+        let prospect = self.door.prospect(&Name::from(self.run.as_str()), self.claim.clone()).await;
         let status = self.door.status().await;
         let line = |sink: &crate::domain::status::SinkView| SinkLine {
             sink: sink.sink.to_string(),
@@ -265,7 +270,9 @@ impl EngineLink for InsideLink {
                 (None, None) => SinkTrust::Untested,
             },
         };
-        status.sinks.iter().filter(|sink| !sink.last_resort).map(line).collect()
+        let Some(audience) = prospect.map(|prospect| prospect.audience) else { return ToldLine::default() };
+        let sinks = status.sinks.iter().filter(|sink| audience.sinks.contains(&sink.sink)).map(line).collect();
+        ToldLine { team: Some(audience.team.to_string()), sinks }
     }
 
     async fn send(&self, event: Event) -> Result<(), String> {

@@ -238,7 +238,10 @@ fn not_watched(run: &wire::Run) -> Table {
         lack("environments", "no event carries `env`, and run_started announced no `n_envs`".to_owned());
     }
     if run.unrouted {
-        lack("telling", format!("no notify entry of team {} takes this run: nobody is told", clean(&run.team)));
+        lack(
+            "telling",
+            format!("no notify entry of team {} takes this run: nobody is told (UNROUTED)", clean(&run.team)),
+        );
     }
     if table.is_empty() {
         table.row(vec![(DIM, "–".to_owned())]);

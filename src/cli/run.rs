@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 pub(in crate::cli) use lines::told;
-pub use link::{EngineLink, FinishNote, SinkLine, SinkTrust};
+pub use link::{EngineLink, FinishNote, SinkLine, SinkTrust, ToldLine};
 pub use socket_link::{LinkError, Purpose, SocketLink};
 
 use self::lines::Scope;
@@ -223,9 +223,9 @@ impl Teller {
     /// The process is there: tells the engine and writes the opening line.
     pub(in crate::cli) async fn introduce(&self, started: ProcessStarted, watched: (&WatchArgs, &Scope)) {
         let link = Arc::clone(&self.link);
-        let sinks = guarded(HELLO_TIMEOUT, async move { link.sinks().await });
-        let (sinks, told) = tokio::join!(sinks, self.begin(started));
-        say(&lines::opening(&self.run, self.pid, watched, sinks.as_deref(), &self.link.describe()));
+        let who = guarded(HELLO_TIMEOUT, async move { link.told().await });
+        let (who, told) = tokio::join!(who, self.begin(started));
+        say(&lines::opening(&self.run, self.pid, watched, who.as_ref(), &self.link.describe()));
         for trouble in self.link.troubles() {
             say(&lines::trouble(&trouble));
         }

@@ -131,7 +131,7 @@ fn table(runs: &[wire::Run]) -> String {
             freshness(run),
             (BOLD, clean(&run.run)),
             (paint::of_state(run.state), run.state.to_string()),
-            (PLAIN, clean(&run.team)),
+            team(run),
             (PLAIN, run.attempt.to_string()),
             (PLAIN, run.runtime.clone()),
             (PLAIN, steps(run)),
@@ -236,6 +236,14 @@ fn sheet(run: &wire::Run) -> String {
     text
 }
 
+/// Whose it is, and whether anybody is told of it.
+fn team(run: &wire::Run) -> (anstyle::Style, String) {
+    match run.unrouted {
+        true => (YELLOW, format!("{} UNROUTED", clean(&run.team))),
+        false => (PLAIN, clean(&run.team)),
+    }
+}
+
 /// How often events of a type came of late: by the second where that reads better.
 fn rate(series: &wire::Series) -> String {
     match series.per_minute {
@@ -256,7 +264,12 @@ fn section(text: &mut String, title: &str, table: &Table) {
 fn facts(run: &wire::Run) -> Table {
     let mut facts = Table::bare();
     let mut fact = |name: &str, value: String| facts.row(vec![(DIM, name.to_owned()), (PLAIN, value)]);
-    fact("team", if run.unrouted { format!("{}, and nobody is told", clean(&run.team)) } else { clean(&run.team) });
+    let missing = run.missing_team.as_ref().map(|asked| format!("; it asked for team {asked}, which is not there"));
+    let untold = if run.unrouted { ", and nobody is told (UNROUTED)" } else { "" };
+    fact("team", clean(&format!("{}{untold}{}", run.team, missing.unwrap_or_default())));
+    if !run.followers.is_empty() {
+        fact("followers", clean(&run.followers.join(", ")));
+    }
     let ended = run.ended_at.map(|at| format!(", ended {}", time(at))).unwrap_or_default();
     fact("attempt", format!("{}, began {}{ended}", run.attempt, time(run.began_at)));
     if let Some(command) = &run.command {

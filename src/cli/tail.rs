@@ -129,7 +129,7 @@ async fn follow(link: &SocketLink, engine: &str) -> ExitCode {
     if answers.iter().all(|answer| answer.error.is_some()) {
         return ExitCode::FAILURE;
     }
-    words::say(&opening(&answers, &told(Ok(&link.sinks().await)), engine));
+    words::say(&opening(&answers, &told(Ok(&link.told().await)), engine));
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}

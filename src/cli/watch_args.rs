@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use runwatch_plugin::parse_duration;
 
+use super::run::Purpose;
 use crate::domain::event::{Expect, ProcessStarted, Watcher};
 use crate::domain::names::{Name, check_name};
 use crate::limits::{
@@ -51,6 +52,11 @@ impl WatchArgs {
             watcher: if self.metrics.is_empty() { Watcher::Parent } else { Watcher::Reader },
             ..ProcessStarted::default()
         }
+    }
+
+    /// A purpose that says no more than whose the run is.
+    pub(super) fn purpose(&self) -> Purpose {
+        Purpose { team: self.team.clone(), labels: self.labels.iter().cloned().collect(), ..Purpose::default() }
     }
 
     /// Whether telemetry is to be expected.

@@ -11,6 +11,7 @@ use super::change::StandingChange;
 use super::event::{Event, EventBatch, Meaning, Refused};
 use super::following::FileMark;
 use super::names::{Name, RunId, RunKey};
+use super::routing::Audience;
 use super::run::RunFacts;
 use super::team::{self, Team};
 use super::time::Now;
@@ -38,6 +39,8 @@ pub struct AcceptedBatch {
     pub history: Option<Timestamp>,
     /// Runs that begin under a name of their own, since an attempt of the name they gave is live.
     pub twins: Vec<(RunId, Name)>,
+    /// Runs that ask for a team that is not there, each when it first does.
+    pub missing_teams: Vec<(RunId, Name)>,
 }
 
 impl AcceptedBatch {
@@ -46,7 +49,7 @@ impl AcceptedBatch {
         if self.events.len() <= events {
             return vec![self];
         }
-        let AcceptedBatch { text, events: all, runs, new_runs, moved, twins, mark, history } = self;
+        let AcceptedBatch { text, events: all, runs, new_runs, moved, twins, missing_teams, mark, history } = self;
         let mut parts: Vec<AcceptedBatch> = Vec::with_capacity(all.len().div_ceil(events));
         let mut pairs = all.into_iter().zip(runs).peekable();
         while pairs.peek().is_some() {
@@ -58,7 +61,7 @@ impl AcceptedBatch {
             last.mark = mark;
         }
         if let Some(first) = parts.first_mut() {
-            (first.new_runs, first.moved, first.twins) = (new_runs, moved, twins);
+            (first.new_runs, first.moved, first.twins, first.missing_teams) = (new_runs, moved, twins, missing_teams);
         }
         parts
     }
@@ -74,6 +77,8 @@ pub struct IntakeMachine {
     by_name: HashMap<Name, RunId>,
     by_key: HashMap<RunKey, RunId>,
     claims: HashMap<RunId, Claim>,
+    /// Runs that asked for a team that is not there.
+    missing_teams: Arc<BTreeMap<RunId, Name>>,
     /// Runs whose team is no longer configured: their next event finds them a new one.
     orphans: HashMap<Name, RunId>,
     last: Option<(Name, RunId)>,
@@ -82,10 +87,21 @@ pub struct IntakeMachine {
 }
 
 /// What a run's current attempt has said of whose it is.
-#[derive(Debug, Clone, Default)]
-struct Claim {
-    team: Option<Name>,
-    labels: BTreeMap<String, String>,
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// The team it asks for.
+    pub team: Option<Name>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Whose a run would be, and who would be told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prospect {
+    /// The team that would own it, and the sinks it would be told through.
+    pub audience: Audience,
+    /// The teams there are.
+    pub teams: Vec<Name>,
 }
 
 impl IntakeMachine {
@@ -99,6 +115,7 @@ impl IntakeMachine {
             by_name: HashMap::new(),
             by_key: HashMap::new(),
             claims: HashMap::new(),
+            missing_teams: Arc::default(),
             orphans: HashMap::new(),
             last: None,
             accepted: 0,
@@ -150,7 +167,22 @@ impl IntakeMachine {
 
     /// Goes on with other teams. A run stays whose it is until it next says something of that.
     pub fn reload(&mut self, teams: Arc<[Team]>) {
+        Arc::make_mut(&mut self.missing_teams).retain(|_, asked| !teams.iter().any(|team| team.name == *asked));
         self.teams = teams;
+    }
+
+    /// Runs that asked for a team that is not there, and the team.
+    pub fn missing_teams(&self) -> Arc<BTreeMap<RunId, Name>> {
+        self.missing_teams.clone()
+    }
+
+    /// Whose the run of this name would be if it claimed this, and who would be told of it.
+    pub fn prospect(&self, run: &Name, claim: &Claim) -> Prospect {
+        let claiming = self.claimant(claim.team.as_deref(), run, &claim.labels).map(|team| &team.name);
+        let stays = || Some(&self.keys.get(self.by_name.get(run)?.0 as usize)?.team);
+        let owner = claiming.or_else(stays).cloned().unwrap_or_else(|| team::DEFAULT_TEAM.into());
+        let teams = self.teams.iter().map(|team| team.name.clone()).collect();
+        Prospect { audience: Audience::of(&self.teams, &owner, run, &claim.labels), teams }
     }
 
     /// A run's name.
@@ -224,11 +256,26 @@ impl IntakeMachine {
             claim.labels.extend(labels.clone());
         }
         let run = self.open(&name, &claim, batch)?;
+        let has_team = claim.team.is_some() || begins && asked.is_none();
+        self.note_missing(asked.as_ref(), has_team, run, batch);
         self.claims.insert(run, claim);
         if *name != *event.run && self.twins.begins(event, run, &self.here) {
             batch.twins.push((run, event.run.clone()));
         }
         Ok(run)
+    }
+
+    /// Whoever asks for a team that is not there must know that another is told instead.
+    fn note_missing(&mut self, asked: Option<&Name>, has_team: bool, run: RunId, batch: &mut AcceptedBatch) {
+        let known = self.missing_teams.get(&run);
+        match asked {
+            Some(asked) if !has_team && known != Some(asked) => {
+                Arc::make_mut(&mut self.missing_teams).insert(run, asked.clone());
+                batch.missing_teams.push((run, asked.clone()));
+            }
+            _ if has_team && known.is_some() => drop(Arc::make_mut(&mut self.missing_teams).remove(&run)),
+            _ => {}
+        }
     }
 
     /// The run of an event that says nothing of whose it is.

@@ -3,6 +3,7 @@
 mod groups;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,7 +16,9 @@ use super::incident::Incident;
 use super::liveness::{Exit, Liveness, ProcessIdentity};
 use super::names::{Name, RunId, RunKey};
 use super::pace;
+use super::routing::Audience;
 use super::run::{Member, MemberVerdict, RunFacts, RunVerdict, ThreadVerdict};
+use super::team::Team;
 use super::time::Now;
 use super::widening::Widening;
 
@@ -58,6 +61,10 @@ pub struct RunView {
     pub run: Name,
     /// Its owner.
     pub team: Name,
+    /// The team it asked for, where that is not there.
+    pub missing_team: Option<Name>,
+    /// The other teams that are told of it.
+    pub followers: Vec<Name>,
     /// Which life of it.
     pub attempt: u32,
     /// Its labels.
@@ -268,8 +275,10 @@ pub struct Shares {
     pub verdicts: Vec<(RunId, RunVerdict)>,
     /// The Router's.
     pub incidents: Vec<Incident>,
-    /// Runs nobody is told of, by the Router.
-    pub unrouted: Vec<RunId>,
+    /// Who is told, by the Router.
+    pub teams: Arc<[Team]>,
+    /// Runs that asked for a team that is not there, by the Ingestor.
+    pub missing_teams: Arc<BTreeMap<RunId, Name>>,
 }
 
 /// Folds the stages' shares into what is shown, worst first, then by name.
@@ -284,14 +293,16 @@ pub fn fold(shares: Shares, now: Now) -> Vec<RunView> {
             // The evaluator is a batch behind at the most: an attempt it has not seen yet is left for the next look.
             let verdict = verdicts.remove(&run).filter(|verdict| verdict.attempt == facts.attempt)?;
             let incident = incidents.remove(&facts.key);
-            Some(run_view(facts, verdict, incident, shares.unrouted.contains(&run), now))
+            let missing_team = shares.missing_teams.get(&run).cloned();
+            let told = Audience::of(&shares.teams, &facts.key.team, &facts.key.name, &facts.labels);
+            Some(RunView { missing_team, ..run_view(facts, verdict, incident, told, now) })
         })
         .collect();
     views.sort_by(|a, b| b.rank().cmp(&a.rank()).then_with(|| a.run.cmp(&b.run)).then_with(|| a.team.cmp(&b.team)));
     views
 }
 
-fn run_view(facts: RunFacts, verdict: RunVerdict, incident: Option<Incident>, unrouted: bool, now: Now) -> RunView {
+fn run_view(facts: RunFacts, verdict: RunVerdict, incident: Option<Incident>, told: Audience, now: Now) -> RunView {
     // Ages of an attempt that is over stand still at its end.
     let as_of = verdict.ended_at.unwrap_or(now.utc);
     let age = |at: Timestamp| Duration::try_from(as_of.duration_since(at)).unwrap_or_default();
@@ -300,6 +311,7 @@ fn run_view(facts: RunFacts, verdict: RunVerdict, incident: Option<Incident>, un
     let before: u64 = facts.groups.iter().filter_map(|group| Some(group.started.as_ref()?.first_episode)).sum();
     let eta = pace::eta(&facts, &verdict);
     RunView {
+        unrouted: told.is_unrouted(),
         freshness: FreshnessView {
             status: verdict.freshness,
             age: facts.last_at.map(age),
@@ -325,6 +337,8 @@ fn run_view(facts: RunFacts, verdict: RunVerdict, incident: Option<Incident>, un
             .collect(),
         run: facts.key.name,
         team: facts.key.team,
+        missing_team: None,
+        followers: told.followers,
         attempt: facts.attempt,
         labels: facts.labels,
         command: facts.command,
@@ -350,7 +364,6 @@ fn run_view(facts: RunFacts, verdict: RunVerdict, incident: Option<Incident>, un
         groups,
         alerts: verdict.alerts,
         incident,
-        unrouted,
         widening: verdict.widening,
         last_event: facts.last_event,
     }

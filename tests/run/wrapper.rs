@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clap::Parser;
-use runwatch::cli::run::{EngineLink, FinishNote, RunArgs, SinkLine, SinkTrust, run};
+use runwatch::cli::run::{EngineLink, FinishNote, RunArgs, SinkLine, SinkTrust, ToldLine, run};
 use runwatch::clock::Clock;
 use runwatch::domain::event::Event;
 use runwatch::probes::raise_descriptor_limit;
@@ -33,14 +33,15 @@ impl EngineLink for Recorder {
         "carried inside: dies with this host".to_owned()
     }
 
-    async fn sinks(&self) -> Vec<SinkLine> {
+    async fn told(&self) -> ToldLine {
         let sink =
             |sink: &str, target: &str, trust| SinkLine { sink: sink.to_owned(), target: target.to_owned(), trust };
-        vec![
+        let sinks = vec![
             sink("slack", "hooks.slack.com", SinkTrust::Untested),
             sink("terminal", "", SinkTrust::Tested),
             sink("desktop", "desktop", SinkTrust::Disabled("no session bus".to_owned())),
-        ]
+        ];
+        ToldLine { team: Some("vision".to_owned()), sinks }
     }
 
     async fn send(&self, event: Event) -> Result<(), String> {

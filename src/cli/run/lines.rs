@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use runwatch_plugin::RunState;
 
-use super::{FinishNote, SinkLine, SinkTrust};
+use super::{FinishNote, SinkLine, SinkTrust, ToldLine};
 use crate::cli::followed::file_name;
 use crate::cli::watch_args::WatchArgs;
 use crate::domain::ending;
@@ -27,7 +27,7 @@ pub(super) fn opening(
     run: &str,
     pid: u32,
     (args, scope): (&WatchArgs, &Scope),
-    sinks: Result<&[SinkLine], &String>,
+    who: Result<&ToldLine, &String>,
     engine: &str,
 ) -> String {
     let threads = args.watch_threads.iter().map(|thread| format!("thread {thread}"));
@@ -45,17 +45,24 @@ pub(super) fn opening(
         unwatched.push("a hang without telemetry".to_owned());
     }
     unwatched.extend(scope.unwatched.iter().cloned());
-    let told = told(sinks);
+    let told = told(who);
     let (watched, unwatched) = (watched.join(", "), unwatched.join(", "));
     format!("runwatch: {run} (pid {pid}); watched: {watched}; not watched: {unwatched}; {told}; {engine}")
 }
 
 /// Who is told.
-pub(in crate::cli) fn told(sinks: Result<&[SinkLine], &String>) -> String {
-    match sinks {
-        Ok([]) => "told: nobody, there is no sink for it".to_owned(),
-        Ok(sinks) => format!("told: {}", sinks.iter().map(sink).collect::<Vec<_>>().join(", ")),
-        Err(why) => format!("told: not known, {why}"),
+pub(in crate::cli) fn told(who: Result<&ToldLine, &String>) -> String {
+    let ToldLine { team, sinks } = match who {
+        Ok(who) => who,
+        Err(why) => return format!("told: not known, {why}"),
+    };
+    match (sinks.as_slice(), team) {
+        ([], None) => "told: nobody, there is no sink for it".to_owned(),
+        ([], Some(team)) => format!(
+            "told: NOBODY (UNROUTED), no notify entry of team {team} takes it (hint: give it to another by --team or \
+             --label, or write an entry; `runwatch check` lists who is told)"
+        ),
+        (sinks, _) => format!("told: {}", sinks.iter().map(sink).collect::<Vec<_>>().join(", ")),
     }
 }
 

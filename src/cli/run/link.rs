@@ -16,8 +16,8 @@ pub trait EngineLink: Send + Sync {
     }
     /// Where the engine is: `engine pid 4711 at /run/user/0/runwatch/engine.sock`.
     fn describe(&self) -> String;
-    /// The sinks, for the opening line.
-    async fn sinks(&self) -> Vec<SinkLine>;
+    /// Who is told of the run, for the opening line.
+    async fn told(&self) -> ToldLine;
     /// Takes a lifecycle event; resolves when it is in the journal.
     ///
     /// # Errors
@@ -31,6 +31,15 @@ pub trait EngineLink: Send + Sync {
     fn troubles(&self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// Who is told of a run, for the opening line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ToldLine {
+    /// The team that owns the run, where the engine says so.
+    pub team: Option<String>,
+    /// The sinks that the run is told through.
+    pub sinks: Vec<SinkLine>,
 }
 
 /// One sink, for the opening line.

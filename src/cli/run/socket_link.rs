@@ -10,6 +10,7 @@ mod keeper;
 mod tests;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::connection::Connection;
 use self::keeper::{Keeper, Line, Word};
 use self::wire::Greeting;
-use super::{EngineLink, FinishNote, SinkLine};
+use super::{EngineLink, FinishNote, SinkLine, ToldLine};
 use crate::cli::followed;
 use crate::domain::event::{Event, Meaning};
 use crate::domain::names::check_name;
@@ -75,6 +76,10 @@ pub struct Purpose {
     pub attempt_id: Option<String>,
     /// Files that are to be followed for as long as the link stands.
     pub files: Vec<TailRequest>,
+    /// The team that the run asks for.
+    pub team: Option<String>,
+    /// The run's labels.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Purpose {
@@ -84,7 +89,7 @@ impl Purpose {
         for file in files.iter_mut().filter(|file| file.run.is_some() && file.run == self.run) {
             file.run.clone_from(&run);
         }
-        Purpose { run, files, ..Purpose::default() }
+        Purpose { run, files, begins: false, attempt_id: None, ..self.clone() }
     }
 }
 
@@ -163,8 +168,9 @@ impl EngineLink for SocketLink {
         format!("engine pid {} at {}", self.engine().pid, self.path.display())
     }
 
-    async fn sinks(&self) -> Vec<SinkLine> {
-        self.engine().sinks.into_iter().map(SinkLine::from).collect()
+    async fn told(&self) -> ToldLine {
+        let Greeting { team, sinks, .. } = self.engine();
+        ToldLine { team, sinks: sinks.into_iter().map(SinkLine::from).collect() }
     }
 
     async fn send(&self, event: Event) -> Result<(), String> {
@@ -189,6 +195,7 @@ impl EngineLink for SocketLink {
     }
 
     fn troubles(&self) -> Vec<String> {
-        followed::troubles(&self.followed())
+        let Greeting { warning, tail, .. } = self.engine();
+        warning.into_iter().chain(followed::troubles(&tail)).collect()
     }
 }

@@ -1,12 +1,10 @@
 //! Other bounds in the middle of the night: the runs go on, silence counts from where it did.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::run::RunHealth;
 use super::timers::Timers;
 use super::{HealthEffects, HealthMachine, team_of};
-use crate::domain::names::{RunId, RunKey};
 use crate::domain::team::Team;
 use crate::domain::time::Now;
 
@@ -22,11 +20,6 @@ impl HealthMachine {
             }
         }
         self.on_deadline(now)
-    }
-
-    /// Every run, with what says who is told of it.
-    pub fn owners(&self) -> Vec<(RunId, RunKey, BTreeMap<String, String>)> {
-        self.runs.iter().flatten().map(|run| (run.id, run.key.clone(), run.labels.clone())).collect()
     }
 }
 

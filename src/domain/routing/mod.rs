@@ -41,6 +41,7 @@ use super::team::Team;
 use super::time::{Moment, Now};
 
 pub use directory::SinkDirectory;
+pub use recipients::Audience;
 
 use book::OpenBook;
 use calm::Return;
@@ -136,9 +137,9 @@ impl RoutingMachine {
         self.silences.values().cloned().collect()
     }
 
-    /// Whether nobody is told of such a run.
-    pub fn is_unrouted(&self, team: &str, run: &str, labels: &BTreeMap<String, String>) -> bool {
-        recipients::is_unrouted(&self.teams, team, run, labels)
+    /// The teams that are told.
+    pub fn teams(&self) -> Arc<[Team]> {
+        self.teams.clone()
     }
 
     /// A run changed: what that comes to goes behind what is there.

@@ -1,6 +1,6 @@
 //! Who is told of what: every notify entry that matches applies, each sink once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use crate::domain::check::CheckKind;
 use crate::domain::evidence::EvidenceKept;
 use crate::domain::incident::Recipient;
 use crate::domain::names::Name;
-use crate::domain::team::{DEFAULT_TEAM, NotifyFilter, NotifyRule, Team, claimant, labels_match};
+use crate::domain::team::{DEFAULT_TEAM, NotifyFilter, NotifyRule, SinkKey, Team, claimant, labels_match};
 
 /// What is to be told, as far as routing looks at it.
 #[derive(Debug, Clone, Copy)]
@@ -82,10 +82,45 @@ pub(super) fn audience<'t>(
     teams.iter().filter(move |team| owner == Some(&team.name) || follows(team))
 }
 
-/// Whether no entry of anybody could ever tell of such a run.
-pub(super) fn is_unrouted(teams: &[Team], owner: &str, run: &str, labels: &BTreeMap<String, String>) -> bool {
-    let mut rules = audience(teams, owner, run, labels).flat_map(|team| &team.notify);
-    !rules.any(|rule| labels_match(&rule.labels, labels) && !rule.sinks.is_empty())
+/// Who could be told of a run, as far as its name and labels say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audience {
+    /// The team that owns it.
+    pub team: Name,
+    /// The other teams that are told of it.
+    pub followers: Vec<Name>,
+    /// The sinks that some entry could tell of it, and behind them those of escalations. None: it is unrouted.
+    pub sinks: Vec<SinkKey>,
+}
+
+impl Audience {
+    /// The audience of a run that `owner` owns.
+    pub fn of(teams: &[Team], owner: &Name, run: &str, labels: &BTreeMap<String, String>) -> Audience {
+        let mut found = Audience { team: owner.clone(), followers: Vec::new(), sinks: Vec::new() };
+        let owning = successor_of(teams, owner, run, labels).map(|team| &team.name);
+        let mut later = Vec::new();
+        for team in audience(teams, owner, run, labels) {
+            let rules = team.notify.iter().filter(|rule| labels_match(&rule.labels, labels));
+            let sinks: Vec<&SinkKey> = rules.flat_map(|rule| &rule.sinks).collect();
+            if sinks.is_empty() {
+                continue;
+            }
+            if owning != Some(&team.name) {
+                found.followers.push(team.name.clone());
+            }
+            found.sinks.extend(sinks.into_iter().cloned());
+            later.extend(team.escalate.iter().flat_map(|step| &step.sinks).cloned());
+        }
+        found.sinks.append(&mut later);
+        let mut seen = BTreeSet::new();
+        found.sinks.retain(|sink| seen.insert(sink.clone()));
+        found
+    }
+
+    /// Whether no entry of anybody could ever tell of the run.
+    pub fn is_unrouted(&self) -> bool {
+        self.sinks.is_empty()
+    }
 }
 
 /// Until when the entry's quiet hours hold it: warnings, outcomes and reminders wait, critical ones
@@ -155,6 +190,7 @@ pub(super) fn evidence_for(teams: &[Team], name: &Name) -> EvidenceKept {
 mod tests {
     use super::*;
     use crate::domain::calendar::Window;
+    use crate::domain::team::EscalationStep;
     use crate::domain::team::{QuietHours, RunMatcher};
 
     static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
@@ -231,7 +267,43 @@ mod tests {
         let found = routes(&teams, &told(Severity::Critical, RunState::Hung), Timestamp::UNIX_EPOCH);
         let names: Vec<&str> = found.keys().map(|(team, _)| &**team).collect();
         assert_eq!(names, ["lab", "ops"]);
-        assert!(is_unrouted(&teams[2..], "gone", "ppo", &NO_LABELS));
-        assert!(!is_unrouted(&teams, "gone", "ppo", &NO_LABELS), "whoever follows is told");
+        let of = |teams: &[Team], owner: &str| Audience::of(teams, &owner.into(), "ppo", &NO_LABELS);
+        assert_eq!(of(&teams, "lab").followers, ["ops".into()]);
+        assert!(of(&teams[2..], "gone").is_unrouted());
+        assert!(!of(&teams, "gone").is_unrouted(), "whoever follows is told");
+    }
+
+    #[test]
+    fn the_audience_of_a_run_is_what_its_own_entries_name_each_sink_once() {
+        let rule =
+            |sinks: &[&str]| NotifyRule::to(sinks.iter().map(|sink| (*sink).into()).collect(), NotifyFilter::default());
+        let of_gpus = BTreeMap::from([("gpu".to_owned(), globset::Glob::new("a100").unwrap().compile_matcher())]);
+        let escalate = vec![EscalationStep { after: Duration::from_secs(60), sinks: vec!["pager".into(), "b".into()] }];
+        let all = RunMatcher::default();
+        let teams = [
+            Team { notify: vec![rule(&["b", "a"]), rule(&["a"])], escalate, ..Team::named("lab") },
+            Team { notify: vec![NotifyRule { labels: of_gpus, ..rule(&["hot"]) }], ..Team::named("gpus") },
+            Team { notify: vec![rule(&["c"])], follow: vec![all.clone()], ..Team::named("ops") },
+            Team { follow: vec![all], ..Team::named("idle") },
+            Team { notify: vec![rule(&["d"])], ..Team::named(DEFAULT_TEAM) },
+        ];
+        let of = |owner: &str, labels: &BTreeMap<String, String>| {
+            let found = Audience::of(&teams, &owner.into(), "ppo", labels);
+            (found.followers.join(" "), found.sinks.join(" "))
+        };
+        assert_eq!(
+            of("lab", &NO_LABELS),
+            ("ops".to_owned(), "b a c pager".to_owned()),
+            "who is told nothing follows nothing"
+        );
+        assert_eq!(of("gpus", &NO_LABELS), ("ops".to_owned(), "c".to_owned()));
+        let labels = BTreeMap::from([("gpu".to_owned(), "a100".to_owned())]);
+        assert_eq!(of("gpus", &labels), ("ops".to_owned(), "hot c".to_owned()));
+        assert_eq!(
+            of("gone", &NO_LABELS),
+            ("ops".to_owned(), "c d".to_owned()),
+            "what nobody owns is the default team's"
+        );
+        assert_eq!(of("ops", &NO_LABELS).0, "", "nobody follows himself");
     }
 }

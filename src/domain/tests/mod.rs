@@ -228,7 +228,8 @@ impl Night {
             facts: self.aggregate.facts(self.now()),
             verdicts: self.health.verdicts(self.now()),
             incidents: self.routing.incidents(),
-            unrouted: Vec::new(),
+            teams: self.routing.teams(),
+            missing_teams: self.intake.missing_teams(),
         };
         fold(shares, self.now()).remove(0)
     }

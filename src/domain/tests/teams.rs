@@ -7,7 +7,7 @@ use globset::Glob;
 
 use super::*;
 use crate::domain::event::GroupStarted;
-use crate::domain::intake::AcceptedBatch;
+use crate::domain::intake::{AcceptedBatch, Claim};
 use crate::domain::names::RunKey;
 use crate::domain::team::RunMatcher;
 
@@ -118,4 +118,46 @@ fn an_incident_of_a_run_that_is_another_teams_now_is_over_when_that_goes_on() {
     let said = &night.told[1].1.summary;
     assert!(said.contains("it goes on as team lab's"), "{said}");
     assert_eq!(night.routing.incidents(), []);
+}
+
+#[test]
+fn a_team_that_is_not_there_is_noted_once_until_it_is_there_or_another_is_asked_for() {
+    let mut intake = IntakeMachine::new(three_teams());
+    let batch = take(&mut intake, wrapped_with(Some("visoin"), BTreeMap::new()));
+    let run = batch.runs[0];
+    assert_eq!(batch.missing_teams, [(run, Name::from("visoin"))]);
+    assert_eq!(
+        (batch.new_runs[0].1.team.as_ref(), &*intake.missing_teams()),
+        ("default", &[(run, "visoin".into())].into())
+    );
+    let started = RunStarted { team: Some("visoin".into()), ..RunStarted::default() };
+    let batch = take(&mut intake, event("run_started", Meaning::RunStarted(Box::new(started))));
+    assert_eq!(batch.missing_teams, [], "it was said");
+    let mut teams = three_teams().to_vec();
+    teams.push(Team::named("visoin"));
+    intake.reload(teams.into());
+    assert_eq!(intake.missing_teams().len(), 0);
+    intake.reload(three_teams());
+    let started = RunStarted { team: Some("visoin".into()), ..RunStarted::default() };
+    take(&mut intake, event("run_started", Meaning::RunStarted(Box::new(started))));
+    assert_eq!(intake.missing_teams().len(), 1);
+    let started = RunStarted { team: Some("default".into()), ..RunStarted::default() };
+    take(&mut intake, event("run_started", Meaning::RunStarted(Box::new(started))));
+    assert_eq!(intake.missing_teams().len(), 0);
+}
+
+#[test]
+fn whose_a_run_would_be_is_known_before_it_begins() {
+    let intake = IntakeMachine::new(three_teams());
+    let owner = |team: Option<&str>, labels| {
+        intake.prospect(&"ppo".into(), &Claim { team: team.map(Name::from), labels }).audience.team.to_string()
+    };
+    assert_eq!(owner(None, BTreeMap::new()), "default");
+    assert_eq!(owner(None, labels("group", "vision")), "vision");
+    assert_eq!(owner(Some("lab"), labels("group", "vision")), "lab");
+    assert_eq!(owner(Some("nobody"), BTreeMap::new()), "default");
+    let mut intake = intake;
+    take(&mut intake, wrapped_with(Some("lab"), BTreeMap::new()));
+    let (run, none) = (Name::from("ppo"), Claim::default());
+    assert_eq!(&*intake.prospect(&run, &none).audience.team, "lab", "what nobody claims stays where it is");
 }

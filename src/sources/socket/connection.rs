@@ -267,12 +267,22 @@ impl Connection {
 
     async fn greet(&mut self, hello: Result<Hello, String>) -> Result<(), End> {
         let understood = match hello {
-            Ok(hello) => self.welcome(hello).await,
+            Ok(hello) => {
+                let claim = hello.claim();
+                self.welcome(hello).await.map(|tail| (claim, tail))
+            }
             Err(error) => Err(error),
         };
         match understood {
-            Ok(tail) => {
-                let answer = self.door.info.answer(self.pinned.as_ref(), &*self.door.board.status().await);
+            Ok((claim, tail)) => {
+                let Door { board, info, .. } = &self.door;
+                let asked = claim.team.clone();
+                let prospect = match &self.pinned {
+                    Some(run) => board.prospect(run, claim).await,
+                    None => None,
+                };
+                let status = board.status().await;
+                let answer = info.answer(self.pinned.as_ref(), asked.as_deref(), prospect.as_ref(), &status);
                 self.replies.add(&HelloAnswer { tail, ..answer });
             }
             Err(error) => self.replies.offer(&Refusal { line: self.lines, error: &error }),

@@ -1,9 +1,13 @@
 //! The optional first line of a connection, and its answer.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::config::suggest::advise;
+use crate::domain::intake::{Claim, Prospect};
 use crate::domain::names::Name;
-use crate::domain::status::StatusView;
+use crate::domain::status::{SinkView, StatusView};
 use crate::sources::tail::{TailAnswer, TailRequest};
 
 /// The version of the hello that is spoken here.
@@ -26,6 +30,12 @@ pub struct Hello {
     /// The key of the attempt of that process, or of the peer, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt_id: Option<String>,
+    /// The team that the run will ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// The labels that the run will have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// Whether each lifecycle line is to be answered once it is in the journal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ack: bool,
@@ -61,7 +71,13 @@ pub struct HelloAnswer {
     pub run: Option<String>,
     /// Where the engine's API is, if it has one.
     pub url: Option<String>,
-    /// Where the engine sends to.
+    /// The team that owns the pinned run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// What of the hello is not as its sender may think.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+    /// Where the engine sends to: the sinks that the pinned run is told through, else all.
     pub sinks: Vec<HelloSink>,
     /// What became of the files that were to be followed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -83,8 +99,19 @@ pub struct HelloSink {
 }
 
 impl HelloInfo {
-    pub(super) fn answer(&self, run: Option<&Name>, status: &StatusView) -> HelloAnswer {
-        let sinks = status.sinks.iter().filter(|sink| !sink.last_resort).map(|sink| HelloSink {
+    /// `prospect` is that of the pinned run, which asks for the team `asked`.
+    pub(super) fn answer(
+        &self,
+        run: Option<&Name>,
+        asked: Option<&str>,
+        prospect: Option<&Prospect>,
+        status: &StatusView,
+    ) -> HelloAnswer {
+        let is_told = |sink: &&SinkView| match prospect {
+            Some(prospect) => prospect.audience.sinks.contains(&sink.sink),
+            None => !sink.last_resort,
+        };
+        let sinks = status.sinks.iter().filter(is_told).map(|sink| HelloSink {
             sink: sink.sink.to_string(),
             kind: sink.kind.to_owned(),
             target: sink.target.clone(),
@@ -96,13 +123,28 @@ impl HelloInfo {
             pid: self.pid,
             run: run.map(|run| run.to_string()),
             url: self.url.clone(),
+            team: prospect.map(|prospect| prospect.audience.team.to_string()),
+            warning: prospect.zip(asked).and_then(|(prospect, asked)| no_team(asked, prospect)),
             sinks: sinks.collect(),
             tail: Vec::new(),
         }
     }
 }
 
+/// A team that is not there owns nothing: whoever asks for it must know who is told instead.
+fn no_team(asked: &str, prospect: &Prospect) -> Option<String> {
+    let teams: Vec<&str> = prospect.teams.iter().map(|team| &**team).collect();
+    let hint = advise(asked, &teams, "teams there are");
+    let owner = &prospect.audience.team;
+    (!teams.contains(&asked)).then(|| format!("there is no team `{asked}`, so the run goes to team {owner}; {hint}"))
+}
+
 impl Hello {
+    /// The claim of the pinned run.
+    pub(super) fn claim(&self) -> Claim {
+        Claim { team: self.team.as_deref().map(Name::from), labels: self.labels.clone() }
+    }
+
     /// The hello in a connection's first line; `None` if that is an event.
     ///
     /// # Errors

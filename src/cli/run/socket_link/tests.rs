@@ -124,7 +124,7 @@ async fn begin_and_end_are_told_and_answered() {
     let (link, mut met) = engine.link(4711).await;
     assert_eq!(link.describe(), format!("engine pid 4711 at {}", engine.path().display()));
     assert_eq!(link.socket(), engine.path());
-    let sinks = link.sinks().await;
+    let sinks = link.told().await.sinks;
     assert_eq!(
         sinks[0],
         SinkLine { sink: "slack".into(), target: "hooks.slack.com".into(), trust: SinkTrust::Untested }
@@ -294,7 +294,7 @@ async fn the_name_that_the_engine_gives_is_the_runs_through_every_reconnect() {
         (hello, met)
     };
     let purpose =
-        Purpose { run: Some("r".to_owned()), begins: true, attempt_id: Some("job".to_owned()), files: Vec::new() };
+        Purpose { run: Some("r".to_owned()), begins: true, attempt_id: Some("job".to_owned()), ..Purpose::default() };
     let (link, (hello, met)) = tokio::join!(SocketLink::open(&path, &purpose), meet);
     assert_eq!(hello, json!({ "hello": 1, "run": "r", "ack": true, "begins": true, "attempt_id": "job" }));
     let link = link.expect("a link");

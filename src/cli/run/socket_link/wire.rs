@@ -12,8 +12,8 @@ use crate::sources::tail::TailAnswer;
 
 /// The first line of a connection: what it is for.
 pub(super) fn hello(purpose: &Purpose) -> Result<String, serde_json::Error> {
-    let Purpose { run, begins, attempt_id, files } = purpose.clone();
-    let hello = Hello { hello: PROTOCOL, run, ack: true, begins, attempt_id, tail: files, ..Hello::default() };
+    let Purpose { run, begins, attempt_id, files: tail, team, labels } = purpose.clone();
+    let hello = Hello { hello: PROTOCOL, run, ack: true, begins, attempt_id, tail, team, labels, ..Hello::default() };
     serde_json::to_string(&hello)
 }
 
@@ -27,7 +27,13 @@ pub(super) struct Greeting {
     /// The name under which the run is known there.
     #[serde(default)]
     pub run: Option<String>,
-    /// Its sinks.
+    /// The team that owns the run; an engine that does not say names all its sinks.
+    #[serde(default)]
+    pub team: Option<String>,
+    /// What of the hello is not as this program may think.
+    #[serde(default)]
+    pub warning: Option<String>,
+    /// The sinks that the run is told through.
     #[serde(default)]
     pub sinks: Vec<GreetingSink>,
     /// What became of the files that were to be followed.
