@@ -136,7 +136,9 @@ pub(super) fn read_teams<'i>(text: &'i str, problems: &mut Vec<Problem>) -> File
     let teams = teams.map(|section| named(&section, problems, team)).unwrap_or_default();
     for entry in root.entries().iter().filter(|entry| entry.name.get_ref() != "teams") {
         let message = format!("a team file may not hold {}", quoted(entry.name.get_ref()));
-        problems.push(Problem::error(entry.name.span(), message).hint("it holds its own [teams.NAME] alone"));
+        // Below a header that cannot be read, a team's own keys stand there.
+        let problem = Problem::error(entry.name.span(), message).following();
+        problems.push(problem.hint("it holds its own [teams.NAME] alone"));
     }
     let broken_at = errors.iter().map(|error| error.span().unwrap_or(0..0)).collect();
     File { teams, teams_at, broken_at, ..File::default() }

@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostics::{Problem, Problems, quoted};
 use super::file::{File, Text, read_teams};
+use super::kept;
 use super::load::read;
 use super::team_file::TeamFile;
 use crate::domain::names::Name;
@@ -21,7 +22,7 @@ use crate::limits;
 pub struct Quarantined {
     /// The file, as it is shown.
     pub file: PathBuf,
-    /// The teams that it holds, as far as that can be read.
+    /// The teams that it holds, as far as that can be read, and those of its last good version.
     pub teams: Vec<Name>,
     /// What is wrong with it, in one line.
     pub error: String,
@@ -35,7 +36,9 @@ pub(super) struct TeamSource {
     pub(super) shown: PathBuf,
     /// Its text, or why there is none.
     pub(super) text: Result<String, Problem>,
-    /// Its last good text.
+    /// The name under which its last good text is kept.
+    kept_as: String,
+    /// That text.
     kept: Option<String>,
     stage: Stage,
     /// What is wrong with it as it is written.
@@ -85,9 +88,9 @@ pub(super) fn find(
 impl TeamSource {
     fn read(shown: PathBuf, path: &Path, state_dir: &Path) -> TeamSource {
         let text = read(&shown, path);
-        // One that cannot be read is as good as none.
-        let kept = fs::read_to_string(super::kept::team_file(state_dir, &shown)).ok();
-        TeamSource { shown, text, kept, stage: Stage::Written, problems: Vec::new(), teams: Vec::new() }
+        let kept_as = kept::name_of(path);
+        let kept = kept::last_good(state_dir, &kept_as);
+        TeamSource { shown, text, kept_as, kept, stage: Stage::Written, problems: Vec::new(), teams: Vec::new() }
     }
 
     /// The text that is looked at now; `None` where there is none left.
@@ -111,7 +114,7 @@ impl TeamSource {
 
     /// Goes on to the next version, because of these problems of the present one.
     pub(super) fn fall_back(&mut self, found: Vec<Problem>, teams: Vec<Name>) {
-        self.teams.extend(teams.into_iter().filter(|name| !self.teams.contains(name)).collect::<Vec<_>>());
+        self.is_of(teams);
         if self.stage == Stage::Written {
             self.problems = found;
         }
@@ -121,9 +124,33 @@ impl TeamSource {
         };
     }
 
-    /// Notes whose file it is.
+    /// Notes whose file it is: those that the version which is looked at names, beside those that could be
+    /// read of a broken one.
     pub(super) fn is_of(&mut self, teams: Vec<Name>) {
-        self.teams = teams;
+        let fresh: Vec<Name> = teams.into_iter().filter(|name| !self.teams.contains(name)).collect();
+        self.teams.extend(fresh);
+    }
+
+    /// What is wrong with a file that names no team. One that named some was emptied by a disk that is full
+    /// or an editor that gave up: whoever wants a team out takes its file out.
+    pub(super) fn without_a_team(&self) -> Option<Problem> {
+        if !self.is_as_written() || self.text.is_err() {
+            return None;
+        }
+        let before = self.kept.as_deref().map(|text| read_teams(text, &mut Vec::new()).teams).unwrap_or_default();
+        let before: Vec<String> = before.iter().map(|team| quoted(team.name.get_ref())).collect();
+        if before.is_empty() {
+            let problem = Problem::warning(Some(0..0), "the file holds no team");
+            return Some(problem.hint("write its [teams.NAME], or take the file out"));
+        }
+        let message = format!("the file holds no team any more; before, it held {}", before.join(", "));
+        Some(Problem::error(0..0, message).hint("write its [teams.NAME] again; to take the team out, remove the file"))
+    }
+
+    /// The name under which its last good text is kept, and that text, where it is the present one.
+    pub(super) fn to_keep(self) -> (String, Option<String>) {
+        let text = if self.is_as_written() { self.text.ok() } else { None };
+        (self.kept_as, text)
     }
 
     /// All that is wrong with the file, `warnings` where that is all.

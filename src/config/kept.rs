@@ -14,17 +14,25 @@ const FOLDER: &str = "config";
 /// The settings that were last in force.
 const IN_FORCE: &str = "in-force.json";
 
-/// Where the last good text of a team file is kept.
-pub(super) fn team_file(state_dir: &Path, shown: &Path) -> PathBuf {
-    let stem = shown.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+/// The name under which the last good text of the team file at `path` is kept, from wherever it is looked
+/// at: `path` is absolute.
+pub(super) fn name_of(path: &Path) -> String {
+    // Without the dots that a path from some folder has in it.
+    let path: PathBuf = path.components().collect();
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let plain: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
     // Two files of one name in two folders are two.
-    let hash = shown
+    let hash = path
         .as_os_str()
         .as_encoded_bytes()
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-    state_dir.join(FOLDER).join(format!("{plain}-{hash:016x}.toml"))
+    format!("{plain}-{hash:016x}.toml")
+}
+
+/// The last good text that is kept under this name. One that cannot be read is as good as none.
+pub(super) fn last_good(state_dir: &Path, name: &str) -> Option<String> {
+    fs::read_to_string(state_dir.join(FOLDER).join(name)).ok()
 }
 
 /// Where the settings that were last in force are kept.
@@ -33,15 +41,25 @@ pub fn in_force(state_dir: &Path) -> PathBuf {
 }
 
 /// Keeps what is good of a configuration that is in force from here on: team files as they are
-/// written, and `in_force`, its settings without secrets.
+/// written, and `in_force`, its settings without secrets. A file that was taken out is not kept: what comes
+/// under its name one day is new.
 ///
 /// # Errors
 /// The state directory cannot be written.
 pub fn keep(config: &Config, settings: &str) -> io::Result<()> {
     let state_dir = &config.engine.state_dir;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir.join(FOLDER))?;
-    for (shown, text) in &config.team_files {
-        replace(&team_file(state_dir, shown), text)?;
+    let folder = state_dir.join(FOLDER);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    for (name, text) in &config.team_files {
+        text.as_ref().map_or(Ok(()), |text| replace(&folder.join(name), text))?;
+    }
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        let is_known = |name: &str| config.team_files.iter().any(|(known, _)| known == name);
+        let is_text = path.extension().is_some_and(|end| end == "toml");
+        if is_text && !path.file_name().and_then(|name| name.to_str()).is_some_and(is_known) {
+            fs::remove_file(&path)?;
+        }
     }
     replace(&in_force(state_dir), settings)
 }

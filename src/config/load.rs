@@ -118,6 +118,9 @@ fn read_source<'s>(source: &'s TeamSource, number: usize, names: &[Name], found:
         found.push(problem.clone());
     }
     let mut read = source.in_force().map(|text| include::team_file(text, names, found)).unwrap_or_default();
+    if read.teams.is_empty() && found.len() == known {
+        found.extend(source.without_a_team());
+    }
     read.teams.iter_mut().for_each(|team| team.source = number);
     found[known..].iter_mut().for_each(|problem| problem.source = number);
     read
@@ -131,7 +134,7 @@ fn fall_back(sources: &mut [TeamSource], found: &[Vec<Problem>], owners: Vec<Vec
         if found.iter().any(|problem| problem.gravity == Gravity::Error) {
             source.fall_back(found.clone(), teams);
             any = true;
-        } else if source.is_as_written() {
+        } else {
             source.is_of(teams);
         }
     }
@@ -142,16 +145,16 @@ fn with_sources(config: Config, sources: Vec<TeamSource>) -> Config {
     let quarantined = sources.iter().filter_map(TeamSource::quarantined).collect();
     let files = sources.iter().map(|source| source.shown.clone());
     let all = config.sources.iter().cloned().chain(files).collect();
-    let good = sources.into_iter().filter(TeamSource::is_as_written);
-    let team_files = good.filter_map(|source| Some((source.shown, source.text.ok()?))).collect();
+    let team_files = sources.into_iter().map(TeamSource::to_keep).collect();
     Config { sources: all, quarantined, team_files, ..config }
 }
 
-/// The problems without those that may be no more than the consequence of an error in the syntax.
+/// The problems without those that may be no more than the consequence of an error in the syntax: what
+/// touches its place, and what stands nowhere, since the parser puts values of its own in such places.
 fn without_consequences(mut found: Vec<Problem>, broken_at: &[Range<usize>]) -> Vec<Problem> {
     let follows = |problem: &Problem| {
         let touches = |broken: &Range<usize>| {
-            problem.at.as_ref().is_some_and(|at| at.start <= broken.end && broken.start <= at.end)
+            problem.at.as_ref().is_some_and(|at| *at == (0..0) || at.start <= broken.end && broken.start <= at.end)
         };
         !broken_at.is_empty() && (problem.may_follow || broken_at.iter().any(touches))
     };

@@ -77,8 +77,9 @@ pub struct Config {
     pub include: Vec<String>,
     /// Team files that are not in force as they are written.
     pub quarantined: Vec<Quarantined>,
-    /// The team files that are, with their texts.
-    pub team_files: Vec<(PathBuf, String)>,
+    /// The name under which the last good text of each team file is kept, and the text of those that are in
+    /// force as they are written.
+    pub team_files: Vec<(String, Option<String>)>,
 }
 
 /// The engine's own settings.

@@ -152,3 +152,76 @@ fn what_everyone_inherits_breaks_the_file_that_cannot_and_no_other() {
     let problems = load(Some(Path::new("runwatch.toml")), &env, TYPES).unwrap_err();
     assert_eq!(problems.list().iter().filter(|problem| problem.gravity == Gravity::Error).count(), 1, "{problems}");
 }
+
+#[test]
+fn a_file_that_cannot_be_read_at_all_is_still_that_of_the_teams_of_its_last_good_version() {
+    let site = Site::with(&[("runwatch.toml", MAIN), ("teams/a.toml", VISION)]);
+    keep(&site.load().0, "{}").unwrap();
+    let file = site.folder.path().join("teams/a.toml");
+    let breaks: [(&str, &dyn Fn()); 5] = [
+        ("unclosed", &|| site.write("teams/a.toml", "[teams.vision\nx = 1\n")),
+        ("binary", &|| fs::write(&file, [0xff, 0xfe, 0]).unwrap()),
+        ("too large", &|| site.write("teams/a.toml", &"#".repeat(2 << 20))),
+        ("emptied", &|| site.write("teams/a.toml", "")),
+        ("a link to nowhere", &|| {
+            fs::remove_file(&file).unwrap();
+            std::os::unix::fs::symlink("nowhere", &file).unwrap();
+        }),
+    ];
+    for (how, break_it) in breaks {
+        break_it();
+        let (config, problems) = site.load();
+        assert_eq!(teams(&config), ["default", "vision"], "{how}");
+        let [quarantined] = config.quarantined.as_slice() else { panic!("{how}: {problems}") };
+        assert!(quarantined.is_kept && quarantined.teams == ["vision".into()], "{how}: {quarantined:?}");
+        keep(&config, "{}").unwrap();
+    }
+}
+
+#[test]
+fn the_first_that_is_said_of_a_broken_file_is_what_broke_it() {
+    for (text, place, shown) in [
+        ("match = [{ run = \"a\" }]\nfor= = 1\n", "3:6: not valid TOML: extra `=`", 2),
+        ("freshness.stale= = 1\ntimezone = 3\n", "2:18: not valid TOML: extra `=`", 3),
+    ] {
+        let text = format!("[teams.vision]\n{text}");
+        let site = Site::with(&[("runwatch.toml", MAIN), ("teams/a.toml", &text)]);
+        let (config, problems) = site.load();
+        assert!(config.quarantined[0].error.starts_with(&format!("teams/a.toml:{place}")), "{problems}");
+        assert_eq!(problems.of_team_files()[0].list().len(), shown, "{problems}");
+    }
+    let site = Site::with(&[("runwatch.toml", MAIN), ("teams/a.toml", "[teams.vision\nx = 1\n")]);
+    assert_eq!(site.load().1.of_team_files()[0].list().len(), 1);
+}
+
+#[test]
+fn a_file_that_is_emptied_takes_no_team_out_and_one_that_is_removed_is_forgotten() {
+    let site = Site::with(&[("runwatch.toml", MAIN), ("teams/a.toml", "# to come\n")]);
+    let (config, problems) = site.load();
+    assert!(config.quarantined.is_empty() && problems.to_string().contains("warning: the file holds no team"));
+    site.write("teams/a.toml", VISION);
+    keep(&site.load().0, "{}").unwrap();
+    site.write("teams/a.toml", "# nothing\n");
+    let (config, problems) = site.load();
+    let said = "teams/a.toml:1:1: the file holds no team any more; before, it held `vision`";
+    assert_eq!((teams(&config), config.quarantined[0].error.as_str()), (vec!["default", "vision"], said));
+    assert!(problems.to_string().contains("to take the team out, remove the file"), "{problems}");
+    fs::remove_file(site.folder.path().join("teams/a.toml")).unwrap();
+    keep(&site.load().0, "{}").unwrap();
+    site.write("teams/a.toml", "");
+    let (config, _) = site.load();
+    assert!(teams(&config) == ["default"] && config.quarantined.is_empty(), "what was taken out does not come back");
+}
+
+#[test]
+fn the_last_good_version_is_found_from_another_folder_too() {
+    let site = Site::with(&[("runwatch.toml", MAIN), ("teams/a.toml", VISION)]);
+    keep(&site.load().0, "{}").unwrap();
+    site.write("teams/a.toml", "[teams.vision\n");
+    for file in [site.folder.path().join("runwatch.toml"), "./runwatch.toml".into(), "teams/../runwatch.toml".into()] {
+        let env = Environment { working_dir: site.folder.path().to_owned(), ..environment() };
+        let (config, _) = load(Some(&file), &env, TYPES).unwrap();
+        let is_kept = !file.starts_with("teams");
+        assert_eq!(config.quarantined[0].is_kept, is_kept, "{}", file.display());
+    }
+}
