@@ -88,6 +88,11 @@ pub fn team_file_quarantined(file: &str, error: &str, is_kept: bool) {
     tracing::error!(file, error, last_good_in_force = is_kept, "team file put aside");
 }
 
+/// A configuration came into force that has no such team any more.
+pub fn team_taken_out(team: &str) {
+    tracing::warn!(team, "team taken out");
+}
+
 /// What is good of a configuration could not be kept.
 pub fn config_not_kept(reason: &str) {
     tracing::warn!(reason, "configuration not kept: a team file that breaks has no last good version");

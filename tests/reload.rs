@@ -1,5 +1,7 @@
 //! Another configuration while the real engine runs: by SIGHUP, and by what changes on disk.
 
+mod team_files;
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -168,45 +170,6 @@ fn a_broken_file_changes_nothing_and_says_so_once() {
     site.write(&good.replace("1s", "2s"));
     wait("what is mended to be in force", || setting(&engine, "teams.default.freshness.stale") == "2s");
     assert_eq!(config(&engine)["trouble"], Value::Null);
-}
-
-#[test]
-fn a_broken_team_file_is_put_aside_and_its_last_good_version_stays() {
-    let site = Site::new();
-    let teams = site.home.path().join("teams");
-    fs::create_dir(&teams).unwrap();
-    let vision = format!(
-        "[teams.vision]\nmatch = [{{ run = \"cifar-*\" }}]\nfreshness.stale = \"1s\"\n[teams.vision.sinks.own]\n\
-         type = \"webhook\"\nurl = \"{}/own\"\n",
-        site.recorder.url()
-    );
-    fs::write(teams.join("vision.toml"), &vision).unwrap();
-    let main = format!(
-        "include = [\"teams/*.toml\"]\n[[top]]\n[freshness]\nstale = \"1h\"\n{}[teams.default]\n",
-        site.sink("hook")
-    );
-    let engine = site.start(&main);
-    fs::write(teams.join("vision.toml"), format!("{vision}colour = \"red\"\n")).unwrap();
-    fs::write(teams.join("nlp.toml"), "[teams.nlp]\nmatch = [{ run = \"bert-*\" }]\n").unwrap();
-    wait("the team to be told", || site.said("vision.toml is broken").len() == 1);
-    let told = &site.said("vision.toml is broken")[0];
-    assert_eq!((told["team"].as_str(), told["kind"].as_str()), (Some("vision"), Some("info")));
-    let shown = config(&engine);
-    assert_eq!(shown["quarantined"][0]["last_good_in_force"], true, "{shown}");
-    assert_eq!(shown["quarantined"][0]["teams"][0], "vision");
-    assert!(!setting(&engine, "teams.nlp.place").is_empty(), "the other file is in force");
-    event(&engine, "cifar-1");
-    wait("the team's bound and sink to hold", || site.told("own", "cifar-1") == ["firing"]);
-    let (code, _, said) = site.check(&[]);
-    assert!(code == 1 && said.contains("1 broken team file"), "{said}");
-    // Across a restart, too.
-    assert!(engine.stop().success());
-    let whole = fs::read_to_string(site.file()).unwrap();
-    let engine = Engine::start(&site.home, &whole).unwrap();
-    assert_eq!(setting(&engine, "teams.vision.freshness.stale"), "1s");
-    fs::write(teams.join("vision.toml"), vision.replace("1s", "3s")).unwrap();
-    wait("the mended file to be in force", || setting(&engine, "teams.vision.freshness.stale") == "3s");
-    assert_eq!(config(&engine)["quarantined"].as_array().unwrap().len(), 0);
 }
 
 #[test]

@@ -4,23 +4,32 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use runwatch_plugin::format_duration;
 
-use super::words;
+use super::{reload_words, words};
 use crate::api::wire;
 use crate::client::{Client, ClientError, EngineTarget};
-use crate::config::{self, Config, Settings};
+use crate::config::{self, Config, Quarantined, Settings};
 use crate::domain::freshness::BoundSource;
+use crate::domain::team::DEFAULT_TEAM;
 
 /// What a new configuration is compared with.
 struct InForce {
     /// Where it is from, in words.
     from: String,
     settings: Settings,
-    /// Of a running engine: its runs and its sinks.
-    engine: Option<(Vec<wire::Run>, Vec<wire::Sink>)>,
+    engine: Option<Running>,
+}
+
+/// What a running engine says of itself.
+struct Running {
+    runs: Vec<wire::Run>,
+    sinks: Vec<wire::Sink>,
+    /// Team files that are broken already.
+    quarantined: Vec<wire::config::TeamFile>,
 }
 
 /// Shows the differences between what is in force and `config`.
@@ -38,11 +47,14 @@ pub(super) fn show(config: &Config, url: Option<&str>, out: &mut dyn Write, err:
         let restart = if line[2..].starts_with("engine.") { "  (from the next start on)" } else { "" };
         writeln!(out, "{line}{restart}")?;
     }
-    if let Some((runs, sinks)) = &in_force.engine {
-        for line in go_on(config, sinks) {
+    for line in config.quarantined.iter().map(|file| stays(config, file)) {
+        writeln!(out, "{line}")?;
+    }
+    if let Some(running) = &in_force.engine {
+        for line in go_on(config, &running.sinks) {
             writeln!(out, "{line}")?;
         }
-        let sends = sends(config, &in_force.settings, runs, sinks);
+        let sends = sends(config, &in_force.settings, running);
         if sends.is_empty() {
             writeln!(out, "a reload would send nothing")?;
         }
@@ -80,10 +92,21 @@ fn ask(target: &EngineTarget) -> Result<InForce, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(not_there)?;
     runtime.block_on(async {
         let client = Client::find(target).await?;
-        let settings = client.config().await?.settings;
-        let engine = (client.runs(None, None).await?.runs, client.status().await?.sinks);
-        Ok(InForce { from: format!("the engine at {}", client.url()), settings, engine: Some(engine) })
+        let wire::config::Config { settings, quarantined, .. } = client.config().await?;
+        let (runs, sinks) = (client.runs(None, None).await?.runs, client.status().await?.sinks);
+        let engine = Some(Running { runs, sinks, quarantined });
+        Ok(InForce { from: format!("the engine at {}", client.url()), settings, engine })
     })
+}
+
+/// What becomes of a broken team file.
+fn stays(config: &Config, file: &Quarantined) -> String {
+    let path = file.file.display();
+    if file.is_kept {
+        return format!("{path} is broken: its last good version stays in force");
+    }
+    let state_dir = config.engine.state_dir.display();
+    format!("{path} is broken, and {state_dir} has no last good version of it: nothing of it would be in force")
 }
 
 /// Sinks that work, and cannot be opened as they are configured now: a reload leaves them as they are.
@@ -95,8 +118,16 @@ fn go_on(config: &Config, sinks: &[wire::Sink]) -> Vec<String> {
 }
 
 /// What people would be told because of a reload, as things stand.
-fn sends(config: &Config, old: &Settings, runs: &[wire::Run], sinks: &[wire::Sink]) -> Vec<String> {
-    let mut lines: Vec<String> = runs.iter().filter_map(|run| of_bounds(config, run)).collect();
+fn sends(config: &Config, old: &Settings, running: &Running) -> Vec<String> {
+    let Running { runs, sinks, quarantined } = running;
+    let fresh = config.quarantined.iter().filter(|file| !quarantined.iter().any(|known| is_known(file, known)));
+    let mut lines: Vec<String> = fresh.map(|file| of_broken(config, file)).collect();
+    let is_there = |name: &str| config.teams.iter().any(|team| *team.name == *name);
+    let were = old.keys().filter_map(|path| path.strip_prefix("teams.")?.strip_suffix(".place"));
+    for team in were.filter(|name| !is_there(name)) {
+        lines.push(format!("{}: to what is left of its sinks, else to default", reload_words::no_more(team)));
+    }
+    lines.extend(runs.iter().filter_map(|run| of_bounds(config, run)));
     for run in runs.iter().filter(|run| config.teams.iter().all(|team| *team.name != *run.team)) {
         let word = if old.contains_key(&format!("teams.{}.place", run.team)) { "is no more" } else { "is not there" };
         lines.push(format!("what {} is told from then on to others: its team {} {word}", run.run, run.team));
@@ -107,6 +138,22 @@ fn sends(config: &Config, old: &Settings, runs: &[wire::Run], sinks: &[wire::Sin
         lines.push(format!("{count} that wait for sink {}, through another", sink.sink));
     }
     lines
+}
+
+/// Whether the engine told of it already: it may know the file by another path.
+fn is_known(file: &Quarantined, known: &wire::config::TeamFile) -> bool {
+    let path = |path: &Path| path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
+    let (one, two) = (path(&file.file), path(Path::new(&known.file)));
+    let said = |error: &str, file: &str| error.replacen(file, "", 1);
+    (one.ends_with(&two) || two.ends_with(&one))
+        && said(&file.error, &file.file.to_string_lossy()) == said(&known.error, &known.file)
+}
+
+fn of_broken(config: &Config, file: &Quarantined) -> String {
+    let there = config.teams.iter().filter(|team| file.teams.contains(&team.name)).map(|team| &*team.name);
+    let there: Vec<&str> = there.collect();
+    let to = if there.is_empty() { DEFAULT_TEAM.to_owned() } else { there.join(", ") };
+    format!("{}: to {to}", reload_words::quarantined(file).summary)
 }
 
 /// A run that is judged otherwise by its team's new bounds.
@@ -130,4 +177,40 @@ fn of_bounds(config: &Config, run: &wire::Run) -> Option<String> {
 /// Says that a file was not compared.
 pub(super) fn say_one_file() {
     words::error(&"--diff compares one configuration", Some("name one file, or none"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::fakes;
+
+    #[test]
+    fn what_a_reload_would_say_of_teams_is_said_before() {
+        let text = "[sinks.hook]\ntype = \"webhook\"\nurl = \"http://h/\"\n[teams.vision]\n[teams.default]\n";
+        let loaded = config::check_text(Path::new("a.toml"), text, &fakes::environment(), fakes::TYPES);
+        let (config, _) = loaded.unwrap_or_else(|problems| panic!("{problems}"));
+        let file = |teams: &[&str]| Quarantined {
+            file: "teams/a.toml".into(),
+            teams: teams.iter().map(|team| (*team).into()).collect(),
+            error: "teams/a.toml:1:1: no".to_owned(),
+            is_kept: true,
+        };
+        let config = Config { quarantined: vec![file(&["vision"])], ..config };
+        let mut old = config::settings(&config);
+        let mut running = Running { runs: Vec::new(), sinks: Vec::new(), quarantined: Vec::new() };
+        let broken = "the team file teams/a.toml is broken; its last good version stays in force: to";
+        assert_eq!(sends(&config, &old, &running), [format!("{broken} vision")]);
+        assert_eq!(of_broken(&config, &file(&["nobody"])), format!("{broken} default"));
+        // An engine that was started elsewhere knows the file by its whole path.
+        running.quarantined.push(wire::config::TeamFile {
+            file: "/etc/runwatch/teams/a.toml".to_owned(),
+            teams: Vec::new(),
+            error: "/etc/runwatch/teams/a.toml:1:1: no".to_owned(),
+            last_good_in_force: true,
+        });
+        assert_eq!(sends(&config, &old, &running), Vec::<String>::new());
+        old.insert("teams.nlp.place".to_owned(), "3".to_owned());
+        let [said] = &sends(&config, &old, &running)[..] else { panic!() };
+        assert!(said.starts_with("team nlp is no more in the configuration"), "{said}");
+    }
 }

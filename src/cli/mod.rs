@@ -14,6 +14,7 @@ pub mod outbox;
 mod paint;
 mod people;
 mod reload;
+mod reload_words;
 pub mod report;
 pub mod run;
 pub mod serve;

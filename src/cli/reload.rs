@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::reload_words;
 use crate::app::service::ServiceManager;
 use crate::app::{Host, NotOpened};
 use crate::clock::Clock;
@@ -90,8 +91,9 @@ impl Served {
         config.engine = self.in_force.engine.clone();
         let known: Vec<&Quarantined> = self.in_force.quarantined.iter().collect();
         let is_known = |one: &&Quarantined| known.iter().any(|two| (&one.file, &one.error) == (&two.file, &two.error));
-        let fresh: Vec<ConfigNotice> =
+        let mut fresh: Vec<ConfigNotice> =
             config.quarantined.iter().filter(|one| !is_known(one)).map(quarantined).collect();
+        fresh.extend(reload_words::taken_out(&self.in_force, &config));
         let not_opened = host.reload(&config).await;
         let told: Vec<ConfigNotice> =
             not_opened.iter().filter(|one| !self.not_opened.contains(one)).map(|one| goes_on(one, &config)).collect();
@@ -130,6 +132,7 @@ impl Served {
         if self.trouble.as_ref() != Some(&why) {
             let said = ConfigNotice {
                 teams: None,
+                through: Vec::new(),
                 summary: "runwatch's configuration is broken; what was in force before stays".to_owned(),
                 reason: why.clone(),
                 next: "mend it: `runwatch check` shows all that is wrong with it".to_owned(),
@@ -170,6 +173,7 @@ fn goes_on(one: &NotOpened, config: &Config) -> ConfigNotice {
     let hint = one.hint.as_ref().map(|hint| format!("{hint}, and reload; ")).unwrap_or_default();
     ConfigNotice {
         teams,
+        through: Vec::new(),
         summary: format!("{} cannot be opened as it is configured now; its last good settings go on", what(one)),
         reason: one.reason.clone(),
         next: format!("{hint}after a restart it would be out of work: `runwatch check` shows what is wrong"),
@@ -187,12 +191,5 @@ fn view(file: &Quarantined) -> TeamFileView {
 
 fn quarantined(file: &Quarantined) -> ConfigNotice {
     telemetry::team_file_quarantined(&file.file.display().to_string(), &file.error, file.is_kept);
-    let path = file.file.display();
-    let summary = if file.is_kept {
-        format!("the team file {path} is broken; its last good version stays in force")
-    } else {
-        format!("the team file {path} is broken, and nothing of it is in force: other teams are told of its runs")
-    };
-    let next = format!("mend {path}: `runwatch check` shows all that is wrong with it");
-    ConfigNotice { teams: Some(file.teams.clone()), summary, reason: file.error.clone(), next }
+    reload_words::quarantined(file)
 }

@@ -19,7 +19,7 @@ use super::delivery::Delivery;
 use super::ledger::{Note, NoteKind};
 use super::names::{Name, RunKey};
 use super::routing::delivery;
-use super::team::{DEFAULT_TEAM, NotifyFilter, SinkKey, Team};
+use super::team::{DEFAULT_TEAM, NotifyFilter, NotifyRule, SinkKey, Team};
 use super::time::Now;
 
 /// The run that it names: runwatch itself.
@@ -38,6 +38,8 @@ pub struct Notices {
 pub struct ConfigNotice {
     /// The teams it is about; `None`: all of them.
     pub teams: Option<Vec<Name>>,
+    /// Where a team is no more: the sinks by which its people still can be told.
+    pub through: Vec<SinkKey>,
     /// What happened.
     pub summary: String,
     /// Why.
@@ -114,8 +116,8 @@ impl Notices {
         Notices { teams, ..self }
     }
 
-    /// Tells what became of the configuration: to the teams it is about, as far as they are there; else
-    /// to the default team. `number` tells what is said at one time apart.
+    /// Tells what became of the configuration: to the teams it is about, as far as they are there; else by
+    /// what is left of their sinks; else to the default team. `number` tells what is said at one time apart.
     pub fn configuration(&self, said: &ConfigNotice, number: usize, now: Now) -> (Vec<Delivery>, Note) {
         let id = format!("{}-config-{}-{number}", self.stem, now.utc.as_microsecond());
         let words = Words {
@@ -127,6 +129,14 @@ impl Notices {
         };
         let about = |team: &&Team| said.teams.as_ref().is_none_or(|teams| teams.contains(&team.name));
         let mut told: Vec<&Team> = self.teams.iter().filter(about).collect();
+        let gone = said.teams.as_ref().and_then(|teams| teams.first()).filter(|_| !said.through.is_empty());
+        let gone = gone.map(|name| {
+            let notify = vec![NotifyRule::to(said.through.clone(), NotifyFilter::default())];
+            Team { notify, ..Team::named(name) }
+        });
+        if told.is_empty() {
+            told.extend(&gone);
+        }
         if told.is_empty() {
             told.extend(self.teams.iter().filter(|team| *team.name == *DEFAULT_TEAM));
         }
@@ -165,9 +175,9 @@ impl Notices {
     }
 }
 
-/// The team's sinks that take warnings, or everything critical; where no entry does, all of them:
+/// Who is told of runwatch itself: the team's sinks that take warnings, or everything critical; where no entry does, all of them:
 /// better in a place for something else than nowhere.
-fn recipients(team: &Team) -> BTreeSet<SinkKey> {
+pub fn recipients(team: &Team) -> BTreeSet<SinkKey> {
     let takes = |filter: &NotifyFilter| {
         *filter == NotifyFilter::default()
             || filter.checks.contains(&CheckKind::Own)
@@ -210,7 +220,6 @@ fn notification(id: &str, team: &str, words: &Words, now: Now) -> Notification {
 mod tests {
     use super::*;
     use crate::domain::blindness::Why;
-    use crate::domain::team::NotifyRule;
     use crate::domain::time::Moment;
 
     fn team(name: &str, rules: &[(NotifyFilter, &str)]) -> Team {
@@ -256,6 +265,27 @@ mod tests {
         assert_eq!(first.id, notices.blind(&gap, &open, now()).0[0].id, "a repeat is recognised");
         let ids: BTreeSet<_> = deliveries.iter().map(|one| one.id.clone()).collect();
         assert_eq!(ids.len(), 3);
+    }
+
+    #[test]
+    fn what_became_of_a_team_that_is_no_more_goes_to_what_is_left_of_its_sinks_else_to_the_default_team() {
+        let teams = [team("default", &[(critical(), "ops")]), team("a", &[(critical(), "pager")])];
+        let notices = Notices::new(teams.into(), "j".to_owned());
+        let said = |team: &str, through: &[&str]| {
+            let said = ConfigNotice {
+                teams: Some(vec![team.into()]),
+                through: through.iter().map(|sink| Name::from(*sink)).collect(),
+                summary: String::new(),
+                reason: String::new(),
+                next: String::new(),
+            };
+            let (deliveries, _) = notices.configuration(&said, 0, now());
+            let to = |one: &(&str, &str)| format!("{} {}", one.0, one.1);
+            told(&deliveries).iter().map(to).collect::<Vec<_>>()
+        };
+        assert_eq!(said("gone", &["chat", "mail"]), ["gone chat", "gone mail"]);
+        assert_eq!(said("gone", &[]), ["default ops"]);
+        assert_eq!(said("a", &["chat"]), ["a pager"], "it is there");
     }
 
     #[test]
