@@ -13,7 +13,9 @@ use super::sinks::SinkTable;
 use super::suggest::advise;
 use super::team_file::{NotifyFile, QuietFile, Repeat};
 use super::teams::globs;
+use crate::domain::calendar::Window;
 use crate::domain::names::Name;
+use crate::domain::routing::reach::never;
 use crate::domain::team::{NotifyFilter, NotifyRule, QuietHours, SinkKey};
 
 /// The least health an entry may ask for.
@@ -80,15 +82,46 @@ pub(super) fn named_sinks(
 fn quiet_hours(typed: &QuietFile, problems: &mut Vec<Problem>) -> Option<QuietHours> {
     let hold_critical = typed.hold_critical.as_ref().is_some_and(|flag| *flag.get_ref());
     let when = weekly(&typed.hours, problems)?;
+    problems.extend(whole_days(typed, &when));
     Some(QuietHours { when, hold_critical })
 }
 
+/// The warning of hours that end when they begin: those are whole days. `24:00` on some days means them.
+fn whole_days(typed: &QuietFile, when: &Window) -> Option<Problem> {
+    let Window::Weekly { days, from, to } = when else { return None };
+    let is_meant = typed.hours.to.as_ref().is_some_and(|to| to.get_ref().starts_with("24:"));
+    if from != to || (is_meant && days.len() < 7) {
+        return None;
+    }
+    let at = from.strftime("%H:%M");
+    let hint = "write when it ends: from = \"22:00\", to = \"07:00\"; whole days are from = \"00:00\", to = \"24:00\"";
+    Some(
+        Problem::warning(
+            Some(typed.hours.at.clone()),
+            if days.len() == 7 {
+                format!("these hours are always quiet: what can wait comes once a day, at {at}")
+            } else {
+                format!("these hours are quiet from {at} to {at} of the next day")
+            },
+        )
+        .hint(hint),
+    )
+}
+
 fn filter(entry: &NotifyFile, problems: &mut Vec<Problem>) -> NotifyFilter {
-    NotifyFilter {
+    let known = problems.len();
+    let filter = NotifyFilter {
         health: entry.health.as_ref().and_then(|typed| health(typed, problems)),
         checks: words(entry.checks.as_ref(), problems),
         states: words(entry.states.as_ref(), problems),
+    };
+    if problems.len() == known
+        && let Some(why) = never(&filter)
+    {
+        let problem = Problem::warning(Some(entry.at.clone()), format!("this entry tells nothing, ever: {why}"));
+        problems.push(problem.hint("all that an entry says must hold at once; write two entries for two things"));
     }
+    filter
 }
 
 fn health(typed: &Text, problems: &mut Vec<Problem>) -> Option<Health> {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use runwatch_plugin::format_duration;
 use toml::Spanned;
 
 use super::diagnostics::{Problem, quoted};
@@ -10,6 +11,9 @@ use super::file::{FreshnessFile, SinkFile, Text, freshness, sinks};
 use super::report::{self, ReportFile};
 use super::table::{Entry, Section};
 use super::templates::{EvidenceFile, TemplatesFile, evidence, templates};
+
+/// Whoever is told more often than this cannot work any more.
+const REPEAT_OFTEN: Duration = Duration::from_secs(60);
 
 /// `[defaults]`: inherited by every team.
 #[derive(Debug, Default)]
@@ -266,6 +270,12 @@ fn repeat(section: &mut Section<'_, '_>, problems: &mut Vec<Problem>) -> Option<
         let problem = Problem::error(typed.span(), "`repeat_interval` is zero");
         problems.push(problem.hint("write how long an open incident is left alone, like \"4h\", or \"off\""));
         return None;
+    }
+    if *typed.get_ref() < REPEAT_OFTEN {
+        let every = format_duration(*typed.get_ref());
+        let message = format!("`repeat_interval` is {every}: an open incident is told again that often, day and night");
+        let problem = Problem::warning(Some(typed.span()), message);
+        problems.push(problem.hint("write a minute or more, like \"4h\", or \"off\""));
     }
     Some(Spanned::new(typed.span(), Repeat::Every(*typed.get_ref())))
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use globset::{Glob, GlobMatcher};
 use jiff::tz::TimeZone;
 
-use super::diagnostics::{Problem, quoted};
+use super::diagnostics::{Gravity, Problem, quoted};
 use super::environment::Environment;
 use super::file::{File, Text};
 use super::hours::zone;
@@ -18,6 +18,7 @@ use super::sinks::{BUILT_IN, SinkTable, checked_name};
 use super::team_file::{DefaultsFile, MatchFile, NotifyFile, TeamFile, TeamKeys};
 use crate::domain::freshness::BoundSource;
 use crate::domain::names::Name;
+use crate::domain::routing::reach::hears_deaths;
 use crate::domain::team::{DEFAULT_TEAM, NotifyFilter, NotifyRule, Pacing, RunMatcher, SinkKey, Team};
 use crate::domain::template::MessageTemplates;
 
@@ -120,6 +121,7 @@ impl TeamResolver<'_, '_> {
         let matchers = matchers(&file.matches, self.problems);
         let freshness = self.inherited.overlaid(&keys.freshness, BoundSource::Team, self.problems);
         let entries = keys.notify.as_deref().or(self.defaults.keys.notify.as_deref());
+        let known = self.problems.len();
         let notify = match entries {
             Some(entries) if keys.notify.is_some() => self.rules(entries, &name, keys),
             Some(entries) => self.inherited(|team| team.rules(entries, &name, keys)),
@@ -136,6 +138,8 @@ impl TeamResolver<'_, '_> {
                 Problem::warning(Some(file.name.span()), message)
                     .hint(format!("add [[teams.{name}.notify]], or leave `notify` out to tell all its sinks")),
             );
+        } else if entries.is_some() && (!matchers.is_empty() || *name == *DEFAULT_TEAM) {
+            self.report_deaf(&name, &notify, file.name.span(), known);
         }
         let told =
             Team { matchers, bounds: freshness.bounds, startup: freshness.startup, notify, ..Team::named(&name) };
@@ -188,7 +192,12 @@ impl TeamResolver<'_, '_> {
         let name = Name::from(DEFAULT_TEAM);
         let keys = TeamKeys::default();
         let notify = match self.defaults.keys.notify.as_deref() {
-            Some(entries) => self.rules(entries, &name, &keys),
+            Some(entries) => {
+                let known = self.problems.len();
+                let rules = self.rules(entries, &name, &keys);
+                self.report_deaf(&name, &rules, self.defaults.notify_at.clone(), known);
+                rules
+            }
             None => {
                 let mut names = self.common_names();
                 names.extend(self.slack_from_env());
@@ -255,6 +264,18 @@ impl TeamResolver<'_, '_> {
         let zone = given.timezone.unwrap_or(TimeZone::UTC);
         maintenance(defaults.keys.maintenance.as_deref().unwrap_or_default(), &zone, self.problems);
         check_escalation(defaults.keys.escalate.as_deref().unwrap_or_default(), self.problems);
+    }
+
+    /// Warns where nobody of a team hears of a death, unless its entries have mistakes: `known` is how many
+    /// problems there were before them.
+    fn report_deaf(&mut self, team: &Name, notify: &[NotifyRule], at: Range<usize>, known: usize) {
+        let is_mistaken = self.problems[known..].iter().any(|problem| problem.gravity == Gravity::Error);
+        if is_mistaken || hears_deaths(notify) {
+            return;
+        }
+        let message =
+            format!("nobody of team {} is told when a run dies: none of its entries takes that", quoted(team));
+        self.problems.push(Problem::warning(Some(at), message).hint("add an entry with health = \"critical\""));
     }
 
     fn report_unused_defaults(&mut self) {

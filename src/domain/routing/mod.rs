@@ -16,6 +16,7 @@ mod fold;
 mod members;
 mod open;
 mod outcomes;
+pub mod reach;
 mod recipients;
 mod reload;
 mod sharing;

@@ -147,7 +147,7 @@ impl Route {
 }
 
 /// Whether the filter takes it: all that is given must hold; nothing given means critical, and outcomes.
-fn takes(filter: &NotifyFilter, told: &Told<'_>) -> bool {
+pub(super) fn takes(filter: &NotifyFilter, told: &Told<'_>) -> bool {
     let least = match filter.health {
         Some(Health::Critical) => told.severity == Severity::Critical,
         Some(Health::Warning) => told.severity >= Severity::Warning,
