@@ -148,7 +148,7 @@ impl TeamSource {
     }
 
     /// The name under which its last good text is kept, and that text, where it is the present one.
-    pub(super) fn to_keep(self) -> (String, Option<String>) {
+    pub(super) fn into_kept(self) -> (String, Option<String>) {
         let text = if self.is_as_written() { self.text.ok() } else { None };
         (self.kept_as, text)
     }

@@ -145,7 +145,7 @@ fn with_sources(config: Config, sources: Vec<TeamSource>) -> Config {
     let quarantined = sources.iter().filter_map(TeamSource::quarantined).collect();
     let files = sources.iter().map(|source| source.shown.clone());
     let all = config.sources.iter().cloned().chain(files).collect();
-    let team_files = sources.into_iter().map(TeamSource::to_keep).collect();
+    let team_files = sources.into_iter().map(TeamSource::into_kept).collect();
     Config { sources: all, quarantined, team_files, ..config }
 }
 
