@@ -213,7 +213,7 @@ pub const COMMAND_CHARS_MAX: usize = 2000;
 pub const LEFTOVERS_MAX: usize = 32;
 /// How long the last lines of a process that has ended may take to be read before its end is judged;
 /// its own connections close with it, and only its children can hold one open.
-pub const LAST_LINES_WAIT: Duration = Duration::from_millis(250);
+pub const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
 /// How long processes that a run left behind may take to go by themselves before they are listed: a
 /// worker that saw its parent go is gone within milliseconds.
 pub const LEFTOVERS_WAIT: Duration = Duration::from_millis(500);
