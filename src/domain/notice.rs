@@ -192,23 +192,36 @@ pub fn recipients(team: &Team) -> BTreeSet<SinkKey> {
 
 fn notification(id: &str, team: &str, words: &Words, now: Now) -> Notification {
     Notification {
+        severity: words.severity,
+        summary: words.summary.clone(),
+        reason: words.reason.clone(),
+        next: words.next.clone(),
+        since: words.since,
+        ..own_message(id, team, RUN, CheckKind::Own, now.utc)
+    }
+}
+
+/// A message of runwatch about itself, of kind `info` and yet without words; `run` is what it names in place of
+/// a run.
+pub(super) fn own_message(id: &str, team: &str, run: &str, check: CheckKind, at: Timestamp) -> Notification {
+    Notification {
         version: VERSION,
         id: id.to_owned(),
         incident: None,
         kind: Kind::Info,
         team: team.to_owned(),
-        run: RunRef { id: RUN.to_owned(), attempt: 1, labels: BTreeMap::new() },
+        run: RunRef { id: run.to_owned(), attempt: 1, labels: BTreeMap::new() },
         state: RunState::Running,
-        severity: words.severity,
-        check: CheckKind::Own.as_str().to_owned(),
+        severity: Severity::Info,
+        check: check.as_str().to_owned(),
         subject: Subject::default(),
         from: Health::Unknown,
         to: Health::Healthy,
-        summary: words.summary.clone(),
-        reason: words.reason.clone(),
-        next: words.next.clone(),
-        at: now.utc,
-        since: words.since,
+        summary: String::new(),
+        reason: String::new(),
+        next: String::new(),
+        at,
+        since: at,
         alerts: Vec::new(),
         evidence: Evidence::default(),
         links: Links::default(),

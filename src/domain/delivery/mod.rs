@@ -175,6 +175,19 @@ pub struct Settlement {
 }
 
 impl Settlement {
+    /// What becomes of a delivery that is not tried any more, as of `at`.
+    pub fn untried(delivery: &Delivery, at: Timestamp, outcome: AttemptOutcome) -> Settlement {
+        Settlement {
+            delivery: delivery.id.clone(),
+            sink: delivery.sink.clone(),
+            incident: delivery.notification.incident.clone(),
+            attempt: delivery.attempts,
+            at,
+            took: Duration::ZERO,
+            outcome,
+        }
+    }
+
     /// Whether the other side took it.
     pub fn is_delivered(&self) -> bool {
         matches!(self.outcome, AttemptOutcome::Delivered { .. })

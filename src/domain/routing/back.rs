@@ -3,13 +3,8 @@
 //! It is left a word of its own: that it takes messages again. That is what it is probed with; it is true when
 //! somebody reads it, and tells whoever reads nothing else where to look for what came meanwhile.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use jiff::Timestamp;
-use runwatch_plugin::{
-    DeliveryNote, Evidence, Health, Kind, Links, Notification, RunRef, RunState, Severity, Subject, VERSION,
-};
+use runwatch_plugin::{Health, Notification};
 
 use super::sinks::{OF_SINK, sink_of};
 use super::telling::delivery;
@@ -19,6 +14,7 @@ use crate::domain::delivery::{AttemptOutcome, Delivery, Settlement, SinkConditio
 use crate::domain::fingerprint::fnv1a;
 use crate::domain::ledger::{Note, NoteKind};
 use crate::domain::names::{Name, RunKey};
+use crate::domain::notice::own_message;
 use crate::domain::team::SinkKey;
 use crate::domain::time::Now;
 
@@ -74,39 +70,10 @@ pub(super) fn is_own_word(sink: &SinkKey, notification: &Notification) -> bool {
 
 /// The word of a sink that is no more.
 pub(super) fn unsaid(word: &Delivery, at: Timestamp) -> Settlement {
-    Settlement {
-        delivery: word.id.clone(),
-        sink: word.sink.clone(),
-        incident: None,
-        attempt: word.attempts,
-        at,
-        took: Duration::ZERO,
-        outcome: AttemptOutcome::Refused { reason: format!("sink {} is no more", word.sink) },
-    }
+    let reason = format!("sink {} is no more", word.sink);
+    Settlement::untried(word, at, AttemptOutcome::Refused { reason })
 }
 
 fn word(sink: &str, team: &str, id: &str, at: Timestamp) -> Notification {
-    Notification {
-        version: VERSION,
-        id: id.to_owned(),
-        incident: None,
-        kind: Kind::Info,
-        team: team.to_owned(),
-        run: RunRef { id: format!("{OF_SINK}{sink}"), attempt: 1, labels: BTreeMap::new() },
-        state: RunState::Running,
-        severity: Severity::Info,
-        check: CheckKind::Sink.as_str().to_owned(),
-        subject: Subject::default(),
-        from: Health::Critical,
-        to: Health::Healthy,
-        summary: String::new(),
-        reason: String::new(),
-        next: String::new(),
-        at,
-        since: at,
-        alerts: Vec::new(),
-        evidence: Evidence::default(),
-        links: Links::default(),
-        delivery: DeliveryNote::default(),
-    }
+    Notification { from: Health::Critical, ..own_message(id, team, &format!("{OF_SINK}{sink}"), CheckKind::Sink, at) }
 }

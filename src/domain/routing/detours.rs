@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use runwatch_plugin::{Kind, Notification, Severity};
@@ -137,10 +136,8 @@ impl RoutingMachine {
         }
         let incident = notification.incident.as_ref()?;
         let open = self.open.of_id(incident)?;
-        let heard = |(team, other): &incident::Recipient| {
-            **team == *notification.team && other != sink && self.sinks.works(other)
-        };
-        let must = open.incident.severity == Severity::Critical && !open.incident.told.keys().any(heard);
+        let must = open.incident.severity == Severity::Critical
+            && !self.are_beside(sink, notification, open.incident.told.keys());
         if !must {
             return None;
         }
@@ -170,16 +167,22 @@ impl RoutingMachine {
 
     /// Whether the team is told of it through another sink that works.
     fn is_heard_beside(&self, sink: &SinkKey, notification: &Notification, now: Now) -> bool {
-        let works = |(team, other): &incident::Recipient| {
-            **team == *notification.team && other != sink && self.sinks.works(other)
-        };
         if let Some(open) = notification.incident.as_ref().and_then(|incident| self.open.of_id(incident)) {
-            return open.incident.told.keys().any(works);
+            return self.are_beside(sink, notification, open.incident.told.keys());
         }
         let run = RunKey { team: notification.team.as_str().into(), name: notification.run.id.as_str().into() };
-        routes(&self.teams, &told_of(&run, notification, notification.kind, notification.severity), now.utc)
-            .keys()
-            .any(works)
+        let told = told_of(&run, notification, notification.kind, notification.severity);
+        self.are_beside(sink, notification, routes(&self.teams, &told, now.utc).keys())
+    }
+
+    /// Whether one of these is another sink of the message's team, and works.
+    fn are_beside<'r>(
+        &self,
+        sink: &SinkKey,
+        notification: &Notification,
+        mut recipients: impl Iterator<Item = &'r incident::Recipient>,
+    ) -> bool {
+        recipients.any(|(team, other)| **team == *notification.team && other != sink && self.sinks.works(other))
     }
 
     /// Whether it is of an incident that has ended, and not its end: that waits for the same sink, and says all of
@@ -256,15 +259,7 @@ fn key_of(delivery: &Delivery) -> Option<(String, String)> {
 }
 
 fn folded(delivery: &Delivery, into: String, at: Timestamp) -> Settlement {
-    Settlement {
-        delivery: delivery.id.clone(),
-        sink: delivery.sink.clone(),
-        incident: delivery.notification.incident.clone(),
-        attempt: delivery.attempts,
-        at,
-        took: Duration::ZERO,
-        outcome: AttemptOutcome::Folded { into },
-    }
+    Settlement::untried(delivery, at, AttemptOutcome::Folded { into })
 }
 
 fn of(delivery: &Delivery, at: Timestamp, said: String) -> Note {

@@ -165,15 +165,7 @@ impl DeliveryMachine {
         for (id, into) in fold::needless(self.store.iter(), &self.ended) {
             self.leave_bundle(&id);
             let Some(delivery) = self.store.remove(&id) else { continue };
-            let settlement = Settlement {
-                delivery: id,
-                sink: delivery.sink,
-                incident: delivery.notification.incident.clone(),
-                attempt: delivery.attempts,
-                at: now.utc,
-                took: Duration::ZERO,
-                outcome: AttemptOutcome::Folded { into },
-            };
+            let settlement = Settlement::untried(&delivery, now.utc, AttemptOutcome::Folded { into });
             self.settled(settlement, now);
         }
         for (id, held) in fold::waits_along(self.store.iter()) {

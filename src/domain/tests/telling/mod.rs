@@ -6,6 +6,7 @@ mod people;
 mod sinks;
 
 use super::*;
+use crate::domain::delivery::AttemptOutcome;
 use crate::domain::team::{EscalationStep, Pacing};
 
 const MINUTE: i64 = 60_000;
@@ -32,6 +33,21 @@ fn hung(team: Team) -> Night {
     night.send(1_000, metric());
     night.until(6_000);
     night
+}
+
+/// What became of a delivery that its sink took.
+fn taken(night: &mut Night, delivery: &Delivery) {
+    let settlement = Settlement {
+        delivery: delivery.id.clone(),
+        sink: delivery.sink.clone(),
+        incident: delivery.notification.incident.clone(),
+        attempt: 1,
+        at: night.now().utc,
+        took: Duration::ZERO,
+        outcome: AttemptOutcome::Delivered { receipt: "ok".to_owned() },
+    };
+    let effects = night.routing.on_settled(&settlement, night.now());
+    night.tell(effects);
 }
 
 fn said(night: &Night) -> Vec<String> {

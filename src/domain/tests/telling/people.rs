@@ -3,7 +3,6 @@
 use globset::Glob;
 
 use super::*;
-use crate::domain::delivery::AttemptOutcome;
 use crate::domain::silence::{Silence, SilenceMatcher};
 
 fn acknowledge(incident: String) -> Command {
@@ -27,17 +26,7 @@ fn silence(from_ms: i64, to_ms: i64, run: &str) -> Command {
 fn delivered(night: &mut Night, ms: i64) {
     night.until(ms);
     let delivery = night.sent.last().unwrap().1.clone();
-    let settlement = Settlement {
-        delivery: delivery.id,
-        sink: delivery.sink,
-        incident: delivery.notification.incident.clone(),
-        attempt: 1,
-        at: night.now().utc,
-        took: seconds(0),
-        outcome: AttemptOutcome::Delivered { receipt: "ok".to_owned() },
-    };
-    let effects = night.routing.on_settled(&settlement, night.now());
-    night.tell(effects);
+    taken(night, &delivery);
 }
 
 #[test]

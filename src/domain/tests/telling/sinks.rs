@@ -1,7 +1,7 @@
 //! Sinks that take nothing, that are renamed, that refuse.
 
 use super::*;
-use crate::domain::delivery::{AttemptOutcome, SinkCondition};
+use crate::domain::delivery::SinkCondition;
 use crate::domain::routing::SinkDirectory;
 
 fn down(night: &Night) -> SinkCondition {
@@ -26,6 +26,13 @@ fn strand(night: &mut Night, sink: &str) -> Vec<String> {
 fn two_sinks() -> Team {
     let rule = |sink: &str| NotifyRule::to(vec![sink.into()], NotifyFilter::default());
     Team { notify: vec![rule("pager"), rule("chat")], ..Team::named("default") }
+}
+
+/// The same teams with these sinks.
+fn furnish(night: &mut Night, known: &[&str], fallbacks: &[(&str, &str)]) {
+    let teams = night.teams.clone();
+    let effects = night.routing.reload(teams, directory(known, fallbacks), night.now());
+    night.tell(effects);
 }
 
 fn directory(known: &[&str], fallbacks: &[(&str, &str)]) -> SinkDirectory {
@@ -71,9 +78,7 @@ fn the_trouble_of_a_sink_that_is_no_more_ends_whichever_life_of_the_engine_saw_i
     let condition = down(&night);
     turn(&mut night, 1_000, "pager", condition);
     night.restart(1_000);
-    let teams = night.teams.clone();
-    let effects = night.routing.reload(teams, directory(&["chat"], &[]), night.now());
-    night.tell(effects);
+    furnish(&mut night, &["chat"], &[]);
     assert_eq!(night.sent()[1..], [(2_000, "chat", Kind::Resolved)]);
     assert_eq!(night.routing.incidents(), []);
 }
@@ -81,9 +86,7 @@ fn the_trouble_of_a_sink_that_is_no_more_ends_whichever_life_of_the_engine_saw_i
 #[test]
 fn the_only_sink_that_breaks_is_told_through_what_this_host_has() {
     let mut night = night_of(Team { escalate: Vec::new(), ..lab() });
-    let teams = night.teams.clone();
-    let effects = night.routing.reload(teams, directory(&["pager", "terminal"], &[]), night.now());
-    night.tell(effects);
+    furnish(&mut night, &["pager", "terminal"], &[]);
     let condition = down(&night);
     turn(&mut night, 1_000, "pager", condition);
     assert_eq!(night.sent(), [(1_000, "terminal", Kind::Firing)]);
@@ -93,9 +96,7 @@ fn the_only_sink_that_breaks_is_told_through_what_this_host_has() {
 #[test]
 fn what_waits_for_a_sink_that_is_down_goes_to_its_fallback_and_so_does_the_end() {
     let mut night = hung(Team { escalate: Vec::new(), ..lab() });
-    let teams = night.teams.clone();
-    let effects = night.routing.reload(teams, directory(&["pager", "mail"], &[("pager", "mail")]), night.now());
-    night.tell(effects);
+    furnish(&mut night, &["pager", "mail"], &[("pager", "mail")]);
     let condition = down(&night);
     turn(&mut night, 40_000, "pager", condition);
     let waiting = night.sent[0].1.id.clone();
@@ -114,9 +115,7 @@ fn what_waits_for_a_sink_that_is_down_goes_to_its_fallback_and_so_does_the_end()
 /// A night whose pager has a fallback and turned down; its run hung and is well again, and neither was taken.
 fn over_behind_a_sink_that_is_down() -> Night {
     let mut night = hung(Team { escalate: Vec::new(), ..lab() });
-    let teams = night.teams.clone();
-    let effects = night.routing.reload(teams, directory(&["pager", "mail"], &[("pager", "mail")]), night.now());
-    night.tell(effects);
+    furnish(&mut night, &["pager", "mail"], &[("pager", "mail")]);
     night.send(60_000, metric());
     let condition = down(&night);
     turn(&mut night, 61_000, "pager", condition);
@@ -125,27 +124,10 @@ fn over_behind_a_sink_that_is_down() -> Night {
     night
 }
 
-/// What became of a delivery that its sink took.
-fn taken(night: &mut Night, delivery: &Delivery) {
-    let settlement = Settlement {
-        delivery: delivery.id.clone(),
-        sink: delivery.sink.clone(),
-        incident: delivery.notification.incident.clone(),
-        attempt: 1,
-        at: night.now().utc,
-        took: Duration::ZERO,
-        outcome: AttemptOutcome::Delivered { receipt: "ok".to_owned() },
-    };
-    let effects = night.routing.on_settled(&settlement, night.now());
-    night.tell(effects);
-}
-
 #[test]
 fn a_sink_all_of_whose_messages_were_told_elsewhere_is_left_the_word_that_it_is_back_and_is_back_with_it() {
     let mut night = hung(Team { escalate: Vec::new(), ..lab() });
-    let teams = night.teams.clone();
-    let effects = night.routing.reload(teams, directory(&["pager", "mail"], &[("pager", "mail")]), night.now());
-    night.tell(effects);
+    furnish(&mut night, &["pager", "mail"], &[("pager", "mail")]);
     let condition = down(&night);
     turn(&mut night, 40_000, "pager", condition);
     assert_eq!(night.sent().last(), Some(&(40_000, "mail", Kind::Firing)), "its own trouble");
@@ -231,9 +213,7 @@ fn what_came_and_went_while_its_sink_was_taken_out_is_told_once_as_over() {
 #[test]
 fn what_reaches_nobody_of_the_team_is_told_on_this_host_too_and_waits_for_its_own_sink() {
     let mut night = hung(Team { escalate: Vec::new(), ..lab() });
-    let teams = night.teams.clone();
-    let effects = night.routing.reload(teams, directory(&["pager", "terminal"], &[]), night.now());
-    night.tell(effects);
+    furnish(&mut night, &["pager", "terminal"], &[]);
     for outage in [40_000, 50_000] {
         let condition = down(&night);
         turn(&mut night, outage, "pager", condition);
@@ -263,9 +243,7 @@ fn what_another_sink_of_the_team_told_waits_for_the_one_that_is_down() {
 #[test]
 fn a_message_that_is_refused_for_good_is_told_elsewhere() {
     let mut night = hung(Team { escalate: Vec::new(), ..lab() });
-    let teams = night.teams.clone();
-    let effects = night.routing.reload(teams, directory(&["pager", "desktop"], &[]), night.now());
-    night.tell(effects);
+    furnish(&mut night, &["pager", "desktop"], &[]);
     let refused = night.sent[0].1.clone();
     let effects = night.routing.on_refused(&refused, "404 no_service", night.now());
     night.tell(effects);
